@@ -45,7 +45,7 @@ from cacheserver.api.resources.entries import purge
 from cacheserver.api.resources.tenants import deletion as tenant_deletion
 from cacheserver.api.resources.tenants import keys as tenant_keys
 from cacheserver.api.resources.tenants import settings as tenant_settings
-from cacheserver.api.resources.tuning import decisions
+from cacheserver.api.resources.tuning import decisions, scopes
 from cacheserver.api.state import state_of
 from cacheserver.core.errors import SwitchedOff
 from cacheserver.core.features import Feature
@@ -83,6 +83,7 @@ RESOURCES: Final[tuple[Resource, ...]] = (
     Resource(own_entries.router),
     Resource(entries.router),
     Resource(purge.router),
+    Resource(scopes.router, "calibration"),
     Resource(erasure.router, "erasure"),
     Resource(feedback.router, "calibration"),
     Resource(bars.router),

@@ -21,6 +21,7 @@ from cacheserver.calibration.review.admin_labels import AdminLabels
 from cacheserver.calibration.review.label_files import LabelFiles
 from cacheserver.calibration.review.label_queue import LabelQueue
 from cacheserver.calibration.review.review_store import ReviewQueue
+from cacheserver.calibration.scopes.reports import ScopeReports
 from cacheserver.calibration.second_opinion import SecondOpinion
 from cacheserver.calibration.states import States
 from cacheserver.calibration.what_if import WhatIf
@@ -44,6 +45,7 @@ class CalibrationParts:
     label_files: LabelFiles
     what_if: WhatIf
     wrong_hits: WrongHitShares
+    scope_reports: ScopeReports
     reader: AnswerReader
     judge: Judge
 
@@ -154,6 +156,9 @@ async def build(host: Host, labels: Labels) -> AsyncIterator[CalibrationParts]:
             label_files=LabelFiles(queue=queue, given=given),
             what_if=WhatIf(decisions=log, labels=labels, states=states, language=language),
             wrong_hits=wrong_hits,
+            scope_reports=ScopeReports(
+                search=answers.decision_search, labels=labels, states=states
+            ),
             reader=reader,
             judge=judge,
         )

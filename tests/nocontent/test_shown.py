@@ -26,6 +26,7 @@ SHOWING = {
     "/admin/v1/routing/{tenant}/gold/{task}",
     "/admin/v1/decisions",
     "/admin/v1/near-misses",
+    "/admin/v1/scopes",
     "/v1/decisions",
     "/v1/decisions/{id}",
     "/v1/conversations/{name}",
@@ -49,7 +50,7 @@ async def shows(
         id = next(
             (ids[kind] for kind in ("decision", "job", "batch", "entries") if kind in path), ""
         )
-        named = {"tenant": tenant, "task": "summary", "id": id}
+        named = {"tenant": tenant, "task": "summary", "id": id, "scope": "0" * 64}
         named["name"] = f"talk-{who}" if talks else tenant
         admin = path.startswith(("/admin", "/metrics"))
         asked = {"namespace": f"space-{who}"} if talks else {"tenant": tenant} if admin else {}

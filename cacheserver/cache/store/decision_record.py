@@ -26,10 +26,11 @@ from cacheserver.storage.sealer import as_object
 from cacheserver.storage.stored_row import Details
 
 _LAYOUT: Final = 1
+_SYSTEM_CHARS: Final = 120
 _DETAILS: Final = (
     *("seconds", "kind", "flags", "decision", "asked", "namespace", "declared", "fingerprint"),
     *("scope", "caller", "actor", "usage", "verified", "entry_id", "unstored", "ttl_s"),
-    *("asked_how", "volatile", "embedder"),
+    *("asked_how", "volatile", "embedder", "system"),
 )
 _ESTIMATED, _WITHHELD, _SAVING_UNKNOWN, _BILLED = (1 << bit for bit in range(4))
 
@@ -73,6 +74,7 @@ def encode(
             None if settlement.planned is None else shaped(settlement.planned),
             query.volatile,
             embedder,
+            None if withheld else _system(query),
         )
     )
     return Details(
@@ -129,6 +131,7 @@ def decode(row: Row, details: bytes) -> dict[str, Any]:
         "usage_estimated": bool(flags & _ESTIMATED),
         "asked_how": found["asked_how"],
         "embedder": found["embedder"],
+        "system": found.get("system"),
         "saved_by_usd": {cause: usd(part) for cause, part in row.saved.items()},
     }
 
@@ -139,6 +142,14 @@ def earlier(plain: bytes) -> dict[str, Any]:
     if not isinstance(found["decision"], dict) or "kind" not in found["decision"]:
         raise ValueError("a record without a decision")
     return found
+
+
+def _system(query: Query) -> str | None:
+    """Return the beginning of the system prompt, by which people know a scope."""
+    given = query.body.get("system")
+    if isinstance(given, list) and given and isinstance(given[0], Mapping):
+        given = given[0].get("text")
+    return given[:_SYSTEM_CHARS] if isinstance(given, str) else None
 
 
 def _facts(query: Query, explained: Sequence[Any]) -> bytes:

@@ -117,6 +117,22 @@ class DecisionSearch:
         place = await self._read(found, filters, items, limit, ends, by_cost=True)
         return Found(items, None if place is None else _cursor(place))
 
+    async def day(self, tenant: str, scope: str | None = None) -> Rows:
+        """Return the index of a tenant's decisions, of all scopes or of one, newest first."""
+        loaded = await self._load(await self._hours(tenant))
+        if loaded is None:
+            return np.empty(0, ROW)
+        return (
+            await asyncio.to_thread(_ordered, loaded, Filters(scope=scope), None, by_cost=False)
+        ).rows
+
+    async def records(self, tenant: str, ids: Sequence[str | None]) -> list[dict[str, Any] | None]:
+        """Return decisions by id; None for one that is gone, and for no id."""
+        keys = [f"{self._prefix}d:{tenant_key(tenant)}:{id}" for id in ids]
+        values = await command(self._redis, "MGET", *keys) if keys else []
+        named = [(id or "", value) for id, value in zip(ids, values, strict=True)]
+        return await decision_log.decode(self._sealer, tenant, named)
+
     async def _hours(self, tenant: str | None) -> dict[int, list[str]]:
         """Return the hours that have decisions, with the tenants that have them."""
         await self._log.flush()

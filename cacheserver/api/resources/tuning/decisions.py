@@ -11,13 +11,14 @@ from starlette.responses import Response
 
 from cacheserver.api.known_names import tenant_of
 from cacheserver.api.resources import usage_parameters
+from cacheserver.api.resources.tuning import lists
 from cacheserver.api.state import AppState, state_of
 from cacheserver.cache import explanation
 from cacheserver.cache.controls import name as checked_name
 from cacheserver.cache.store.decision_filters import Filters, Range
 from cacheserver.cache.store.decision_search import Found
 from cacheserver.core import json_text
-from cacheserver.core.errors import BadRequest, Unknown
+from cacheserver.core.errors import BadRequest
 from cacheserver.core.keyed_digests import NO_CONTENT
 from cacheserver.core.ledger_row import OUTCOMES
 from cacheserver.core.rules.bounds import SCOPE
@@ -25,8 +26,6 @@ from cacheserver.core.rules.bounds import SCOPE
 router = APIRouter()
 
 _OUTCOMES: Final = tuple(one for one in OUTCOMES if one != "background")
-_MOST: Final = 200  # of a page
-_LIMIT: Final = 50
 _MOST_TEXT: Final = 200
 
 _NAMED: Final[Mapping[str, str]] = {
@@ -43,51 +42,13 @@ _RANGES: Final[Mapping[str, str]] = {
     "probability_min": "The least probability that its answer serves.",
     "probability_max": "The greatest.",
 }
-_PAGE: Final[Mapping[str, str]] = {
+_TIMES: Final[Mapping[str, str]] = {
     "from": "Not before this time: Unix seconds or ISO 8601.",
     "to": "Before this time.",
-    "limit": f"Items of a page, 1 to {_MOST}.",
-    "cursor": "The `next` of the page before.",
 }
 _OUTCOME: Final = {"outcome": f"One of {', '.join(_OUTCOMES)}."}
 _TENANT: Final = {"tenant": "Its tenant; all of them if it is not given."}
-_EVERY: Final[Mapping[str, str]] = {**_NAMED, **_RANGES, **_PAGE}
-
-
-def _described(names: Mapping[str, str]) -> dict[str, Any]:
-    """Return the description of query parameters, and of the list they give."""
-    numbers = (*_RANGES, "limit")
-    return {
-        "parameters": [
-            {
-                "name": name,
-                "in": "query",
-                "required": False,
-                "description": told,
-                "schema": {"type": "number" if name in numbers else "string"},
-            }
-            for name, told in names.items()
-        ],
-        "responses": {
-            "200": {
-                "description": "A page; `next` is null on the last one.",
-                "content": {
-                    "application/json": {
-                        "schema": {
-                            "type": "object",
-                            "required": ["items", "next"],
-                            "properties": {
-                                "items": {"type": "array", "items": {"type": "object"}},
-                                "next": {"type": ["string", "null"]},
-                                "withheld": {"const": NO_CONTENT},
-                            },
-                        },
-                        "example": {"items": [], "next": None},
-                    }
-                },
-            }
-        },
-    }
+_EVERY: Final[Mapping[str, str]] = {**_NAMED, **_RANGES, **_TIMES, **lists.PAGE}
 
 
 _OWN: Final[Mapping[str, str]] = {**_OUTCOME, **_EVERY}
@@ -99,7 +60,7 @@ _MISSES: Final[Mapping[str, str]] = {**_TENANT, **_EVERY}
     "/v1/decisions",
     tags=["operations"],
     summary="Your decisions of the last day, newest first",
-    openapi_extra=_described(_OWN),
+    openapi_extra=lists.described(_OWN),
 )
 async def own_decisions(request: Request) -> Response:
     """List and search the tenant's decisions, each as `GET /v1/decisions/{id}` shows it.
@@ -120,7 +81,7 @@ async def own_decisions(request: Request) -> Response:
     "/admin/v1/decisions",
     tags=["admin"],
     summary="Decisions of the last day, newest first",
-    openapi_extra=_described(_ADMINS),
+    openapi_extra=lists.described(_ADMINS),
 )
 async def decisions(request: Request) -> Response:
     """List and search the decisions of a tenant or of all, with the questions of their candidates.
@@ -142,7 +103,7 @@ async def decisions(request: Request) -> Response:
     "/admin/v1/near-misses",
     tags=["admin"],
     summary="Misses that had a similar question, by what a hit would have saved",
-    openapi_extra=_described(_MISSES),
+    openapi_extra=lists.described(_MISSES),
 )
 async def near_misses(request: Request) -> Response:
     """List the misses of the last day that had a candidate, the most expensive first.
@@ -190,9 +151,7 @@ def _shown(tenant: str, record: Mapping[str, Any]) -> dict[str, Any]:
 
 def _read(request: Request, known: Mapping[str, str]) -> tuple[Filters, int, str | None]:
     """Read filters, page size and cursor. Raises `BadRequest` naming the parameter."""
-    given = dict(request.query_params)
-    if unknown := given.keys() - known.keys():
-        raise Unknown(min(unknown)[:64], "parameter", min(unknown), known)
+    given = lists.given(request, known)
     if "namespace" in given:
         checked_name("namespace", given["namespace"])
     if given.get("scope"):  # empty: of requests that similarity is not used for
@@ -215,10 +174,7 @@ def _read(request: Request, known: Mapping[str, str]) -> tuple[Filters, int, str
         since=usage_parameters.time("from", given["from"]) if "from" in given else None,
         until=usage_parameters.time("to", given["to"]) if "to" in given else None,
     )
-    limit = given.get("limit", str(_LIMIT))
-    if not (limit.isdecimal() and len(limit) < 4 and 1 <= int(limit) <= _MOST):
-        raise BadRequest("limit", f"must be 1 to {_MOST}")
-    return filters, int(limit), given.get("cursor")
+    return filters, *lists.page(given)
 
 
 def _range(given: Mapping[str, str], name: str) -> Range:

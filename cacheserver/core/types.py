@@ -135,8 +135,10 @@ class Entry:
     created_at: float
     expires_at: float  # past it, served only as `stale`
     actor: str | None = None  # who asked for it, as a digest; None: not known
-    made_up: bool = False  # by the simulated Claude: says nothing about the question
+    # By the simulated Claude, or by an operator: nothing is learned from it.
+    made_up: bool = False
     conversation: str | None = None  # it was asked in, as a digest; None: in none
+    curated_by: str | None = None  # the admin who wrote the answer; None: Claude did
 
 
 @dataclass(frozen=True, slots=True)

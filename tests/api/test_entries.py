@@ -329,3 +329,57 @@ async def test_all_of_it_works_on_a_store_that_is_encrypted(tmp_path: Path) -> N
         house.clock.ahead_s += 7_000
         assert came_from(await house.ask(SIMILAR))[0] == "semantic"
         assert (await purged(house, text="CAPITAL")).json() == {"purged": 1}
+
+
+async def curate(house: House, id: str, **fields: Any) -> httpx2.Response:
+    return await house.http.put(f"{LIST}/default/{id}/answer", json=fields, headers=ADMIN)
+
+
+async def test_a_curated_answer_is_served_in_place_of_the_old_one(house: House) -> None:
+    await put(house, "tenants/default", corroborate=True)
+    first = await house.ask(PARIS, headers={"x-cache-tags": "geo", "x-cache-actor": "ann"})
+    old = first.headers["x-cache-entry"]
+    done = await curate(house, old, text="Paris, of course.")
+    assert done.status_code == 200, done.text
+    new = done.json()
+    assert (new["source"], new["replaced"], new["tags"]) == ("curated", old, ["geo"])
+    assert new["curated_by"]
+    assert (new["cost_usd"], new["pinned"], new["hits"]) == ("0.000000000", True, 0)
+    assert new["expires_at"] - new["created_at"] == pytest.approx(3_600)
+    assert (await house.http.get(f"{LIST}/default/{old}", headers=ADMIN)).status_code == 404
+    for text, kind in ((PARIS, "exact"), (SIMILAR, "semantic")):
+        hit = await house.ask(text, headers={"x-cache-actor": "bob"})
+        assert (came_from(hit)[0], hit.headers["x-cache-entry"]) == (kind, new["id"])
+        assert hit.json()["content"] == [{"type": "text", "text": "Paris, of course."}]
+        assert hit.json().keys() == first.json().keys()
+        assert hit.json()["usage"] == first.json()["usage"]
+    message = await house.sdk().messages.create(
+        model=MODEL, max_tokens=100, messages=[{"role": "user", "content": PARIS}]
+    )
+    assert message.content[0].text == "Paris, of course."  # type: ignore[union-attr]
+    assert len(house.asked) == 1
+    await house.parts.calibration.learner.idle()
+    again = await curate(house, new["id"], text="Paris.", ttl_s=600)
+    assert again.json()["expires_at"] - again.json()["created_at"] == pytest.approx(600)
+    assert (await curate(house, new["id"], text="Late")).status_code == 404
+    assert (await purged(house, tenant="default", tag="geo")).json() == {"purged": 1}
+    assert came_from(await house.ask(SIMILAR))[0] == "miss"
+
+
+@pytest.mark.parametrize(
+    ("fields", "field"),
+    [
+        ({}, "text"),
+        ({"text": " \u200b"}, "text"),
+        ({"text": "x", "ttl_s": 31_000_000}, "ttl_s"),
+        ({"text": "x", "author": "me"}, "author"),
+    ],
+)
+async def test_a_curated_answer_that_will_not_do_changes_nothing(
+    house: House, fields: dict[str, Any], field: str
+) -> None:
+    first = await house.ask(PARIS)
+    refused = await curate(house, first.headers["x-cache-entry"], **fields)
+    assert refused.status_code == 400
+    assert refused.json()["error"]["message"].startswith(f"`{field}`: ")
+    assert (await house.ask(PARIS)).headers["x-cache-entry"] == first.headers["x-cache-entry"]

@@ -159,6 +159,9 @@ async def kept(house: House) -> AsyncIterator[bytes]:
                 yield b" ".join(await redis.zrange(key, 0, -1))
             case b"set":
                 yield b" ".join(await redis.smembers(key))
+            case b"stream":
+                for _, fields in await redis.xrange(key):
+                    yield b" ".join([b" ".join(pair) for pair in fields.items()])
             case other:
                 raise AssertionError(f"nobody looks into a {other!r}")
 

@@ -150,6 +150,7 @@ BODIES: dict[str, list[dict[str, Any]]] = {
     ],
     "POST /admin/v1/keys": [{"tenant": "t", "label": "l"}],
     "PUT /admin/v1/entries/default/x/ttl": [{"ttl_s": 60, "beyond_maximum": True}],
+    "PUT /admin/v1/entries/default/x/answer": [{"text": "x", "ttl_s": 60, "beyond_maximum": True}],
     "POST /admin/v1/purge": [
         {"tenant": "default", "tag": "t"},
         {"model": "m", "text": "x", "older_than_s": 5, "hits_min": 1, "pinned": True,

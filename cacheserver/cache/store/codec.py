@@ -28,12 +28,10 @@ ID_END = 33  # where what is sealed begins: behind the version and the id
 _HEAD = struct.Struct(">B32sI")  # version, id, length of the header
 _LENGTH = struct.Struct(">I")
 _PLAIN, _SEALED = bytes((VERSION,)), bytes((SEALED,))
-_LATER = (
-    None,
-    False,
-    None,
-)  # defaults of fields that older entries lack: actor, made up, conversation
-_FIELDS = 14
+# Defaults of fields that older entries lack: actor, made up, conversation, curated by. The last one
+# is left out of entries that Claude answered, so that servers of the version before read those.
+_LATER = (None, False, None, None)
+_FIELDS = 15
 _UNREADABLE = (
     *(struct.error, ValueError, TypeError, IndexError, UnicodeDecodeError),
     *(zstandard.ZstdError, MemoryError),  # the latter of a damaged frame that names a huge size
@@ -91,6 +89,8 @@ def pack_entry(entry: Entry) -> bytes:
         entry.made_up,
         entry.conversation,
     ]
+    if entry.curated_by is not None:
+        header.append(entry.curated_by)
     value = _pack(entry.id, header, entry.message)
     frame = _zstd.compress(value[ID_END:])
     return value if len(value) <= ID_END + len(frame) else value[:ID_END] + frame
@@ -105,7 +105,7 @@ def unpack_entry(value: bytes | None) -> Entry | None:
         if _FIELDS - len(_LATER) <= len(header) < _FIELDS:
             header += _LATER[len(header) - _FIELDS :]
         tenant, namespace, fingerprint, scope, text, model, cost, tags, *rest = header
-        created, expires, usage, actor, made_up, conversation = rest
+        created, expires, usage, actor, made_up, conversation, curated_by = rest
         return Entry(
             id=entry_id,
             tenant=tenant,
@@ -123,6 +123,7 @@ def unpack_entry(value: bytes | None) -> Entry | None:
             actor=actor,
             made_up=made_up,
             conversation=conversation,
+            curated_by=curated_by,
         )
     except _UNREADABLE:
         return None

@@ -25,7 +25,7 @@ from cacheserver.cache.store.deadlines import Deadlines
 from cacheserver.cache.store.entry_search import EntrySearch
 from cacheserver.cache.store.hot_entries import HotEntries
 from cacheserver.cache.store.seen import Seen
-from cacheserver.cache.store.stored_entry import Stored, Together, no_keys
+from cacheserver.cache.store.stored_entry import Replaced, Stored, Together, no_keys
 from cacheserver.cache.store.stored_vectors import StoredVectors
 from cacheserver.core.errors import StoreError
 from cacheserver.core.single_flight import end
@@ -212,6 +212,7 @@ class Entries:
         vector: bytes | None,
         asked_at: float,
         lacks: bool = False,
+        replaces: Replaced | None = None,
     ) -> bool:
         """Store `entry` in place of its fingerprint's last one, until `keep_s` past its deadline.
 
@@ -236,7 +237,7 @@ class Entries:
         meta = [
             entry.fingerprint,
             size,
-            max(entry.cost or 0, 1),
+            max((entry.cost if replaces is None else replaces.worth) or 0, 1),
             entry.tenant,
             key_groups.groups_of_entry(entry),
         ]
@@ -253,8 +254,10 @@ class Entries:
             _STEP,
         ]
         self.seen.add(entry.fingerprint)
+        old = "" if replaces is None else replaces.id
         while True:  # each turn evicts `_STEP` entries, so it ends
-            reply = await self.hot.change(self._put, *arguments, self._inflation)
+            reply = await self.hot.change(self._put, *arguments, self._inflation, old)
+            old = ""  # it has left in the first turn
             status, self._inflation, *dropped = reply
             self.hot.drop(entry.fingerprint)
             self._left(dropped)

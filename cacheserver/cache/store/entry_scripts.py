@@ -92,7 +92,8 @@ end
 _FENCE = _FENCED + "if fenced(redis.call('GET', P .. 'sole')) then return 'busy' end\n"
 
 # ARGV: P, id, entry, vector or '', meta, the id's own group, now ms, life ms, asked at,
-# max bytes or 0, limit, inflation or '' to look it up, server. Returns {0 refused | 1 stored | 2
+# max bytes or 0, limit, inflation or '' to look it up, the id that it replaces or '' for any,
+# server. Returns {0 refused | 1 stored | 2
 # call again, inflation, dropped ids...}. A purge at the very moment of asking covers the answer:
 # doubt is a miss. Every command here is one of each miss: there are no more than it takes.
 PUT = (
@@ -112,6 +113,7 @@ end
 
 local status, dropped = 1, {}
 local old = (found[2] or ''):sub(2, 33)
+if ARGV[13] ~= '' and old ~= ARGV[13] then return {0, ARGV[12]} end
 if old ~= '' and drop(old) and old ~= id then dropped[1] = old end
 local bytes = redis.call('HINCRBY', STATE, 'bytes', meta[2])
 if max > 0 and bytes > max then

@@ -18,7 +18,7 @@ import numpy.typing as npt
 
 from cacheserver.cache.store.codec import VectorRow
 from cacheserver.cache.store.entries import Entries
-from cacheserver.cache.store.stored_entry import Stored, no_keys
+from cacheserver.cache.store.stored_entry import Replaced, Stored, no_keys
 from cacheserver.core.errors import StoreError
 from cacheserver.core.types import Candidate, Entry, Nanodollars, Near, Query
 from cacheserver.index import snapshot
@@ -170,7 +170,15 @@ class SemanticEntries:
         found = await self.entries.grouped([_unname(match.id) for match in matches])
         return any(stored is not None and stored.entry.tenant == tenant for stored in found)
 
-    async def put(self, entry: Entry, *, keep_s: int, asked_at: float, embed: bool = True) -> bool:
+    async def put(
+        self,
+        entry: Entry,
+        *,
+        keep_s: int,
+        asked_at: float,
+        embed: bool = True,
+        replaces: Replaced | None = None,
+    ) -> bool:
         """Store an entry, then index its question. False: purged since `asked_at`, or too large.
 
         `embed` False: only a vector at hand is used, such as one that was late for the look-up.
@@ -184,7 +192,9 @@ class SemanticEntries:
                     vector = await self.embed(entry.text)
                 except IndexingError:
                     lacks = True
-        return await self.put_vector(entry, vector, keep_s=keep_s, asked_at=asked_at, lacks=lacks)
+        return await self.put_vector(
+            entry, vector, keep_s=keep_s, asked_at=asked_at, lacks=lacks, replaces=replaces
+        )
 
     async def put_vector(
         self,
@@ -194,6 +204,7 @@ class SemanticEntries:
         keep_s: int,
         asked_at: float,
         lacks: bool = False,
+        replaces: Replaced | None = None,
     ) -> bool:
         """`put` with the question's vector at hand; without one it is matched exactly only.
 
@@ -201,8 +212,10 @@ class SemanticEntries:
         """
         packed = None if vector is None else vector.astype(np.float16).tobytes()
         was_stored = await self.entries.put(
-            entry, keep_s=keep_s, vector=packed, asked_at=asked_at, lacks=lacks
+            entry, keep_s=keep_s, vector=packed, asked_at=asked_at, lacks=lacks, replaces=replaces
         )
+        if was_stored and replaces is not None:
+            self.index.remove(replaces.id + entry.fingerprint)
         if was_stored and vector is not None:
             self.index.add(_name(entry), entry.scope, vector, entry.expires_at)
             self._changed = True

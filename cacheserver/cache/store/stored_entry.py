@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from cacheserver.core.types import Entry
+from cacheserver.core.types import Entry, Nanodollars
 
 CORROBORATED, PINNED = "c", "p"  # marks, as they are stored
 
@@ -36,6 +36,17 @@ class Stored:
     group: str  # entries of one group say the same
     corroborated: bool = False  # a second actor's answer agreed, or it is pinned
     pinned: bool = False  # by an operator
+
+
+@dataclass(frozen=True, slots=True)
+class Replaced:
+    """The entry that a new one is stored in place of, and what the new one saves a hit.
+
+    Nothing is stored once another entry is in its place.
+    """
+
+    id: str
+    worth: Nanodollars
 
 
 @dataclass(frozen=True, slots=True)

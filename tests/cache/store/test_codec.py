@@ -52,6 +52,7 @@ entries = st.builds(
     actor=st.none() | text,
     made_up=st.booleans(),
     conversation=st.none() | text,
+    curated_by=st.none() | text,
 )
 
 
@@ -74,7 +75,7 @@ def test_an_entry_comes_back_as_it_was_stored(one: Entry) -> None:
     assert unpack_entry(pack_entry(one)) == one
 
 
-@given(entries, st.sampled_from([11, 13]))
+@given(entries, st.sampled_from([11, 13, 14]))
 def test_an_entry_of_an_earlier_version_has_none_of_what_came_later(
     one: Entry, fields: int
 ) -> None:
@@ -82,7 +83,9 @@ def test_an_entry_of_an_earlier_version_has_none_of_what_came_later(
     length = int.from_bytes(value[33:37], "big")
     header = orjson.dumps(orjson.loads(value[37 : 37 + length])[:fields])
     older = value[:33] + len(header).to_bytes(4, "big") + header + value[37 + length :]
-    later: dict[str, Any] = {"conversation": None}
+    later: dict[str, Any] = {"curated_by": None}
+    if fields < 14:
+        later["conversation"] = None
     if fields == 11:
         later |= {"actor": None, "made_up": False}
     assert unpack_entry(older) == replace(one, **later)

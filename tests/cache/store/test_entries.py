@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from cacheserver.cache.store.entries import MARKER_S, Entries
-from cacheserver.cache.store.stored_entry import Stored
+from cacheserver.cache.store.stored_entry import Replaced, Stored
 from cacheserver.core.errors import StoreError
 from cacheserver.core.types import FIRST_EMBEDDER, Entry
 from cacheserver.storage.connection import Connection, command, connect
@@ -384,3 +384,19 @@ async def test_a_deadline_of_an_entry_that_was_replaced_is_not_the_newer_ones(
     await put(store, old, new)
     assert await store.deadlines.set("acme", old.id, time.time() + 1, keep_s=0) is None
     assert await store.get("f1") == new
+
+
+async def test_an_entry_is_replaced_only_while_it_is_the_one_that_was_read(store: Entries) -> None:
+    old, newer, curated = entry(), entry(), entry(cost=0, made_up=True, curated_by="ann")
+    now = time.time()
+    await put(store, old, newer)
+    for replaced in (Replaced(old.id, 5), Replaced("0" * 32, 5)):
+        done = await store.put(curated, keep_s=0, vector=HALF, asked_at=now, replaces=replaced)
+        assert not done
+    assert await store.get("f1") == newer
+    replaced = Replaced(newer.id, 5)
+    assert await store.put(curated, keep_s=0, vector=HALF, asked_at=now, replaces=replaced)
+    assert await store.get("f1") == curated
+    assert await store.by_id("acme", newer.id) is None
+    await store.purge_id("acme", curated.id)
+    assert await store.used_bytes() == 0

@@ -17,11 +17,14 @@ from cacheserver.api.resources.entries.selection import (
     withheld_of,
 )
 from cacheserver.api.state import AppState, state_of
+from cacheserver.cache.store.curated_entry import curated
 from cacheserver.cache.store.entry_search import FoundEntry
+from cacheserver.cache.store.stored_entry import Replaced
 from cacheserver.cache.ttl import lifetime
+from cacheserver.core import invisible_characters
 from cacheserver.core.errors import BadRequest, NotFound
 from cacheserver.core.rules.bounds import Bound
-from cacheserver.core.types import Controls
+from cacheserver.core.types import Controls, Entry, Tenant
 
 router = APIRouter(prefix="/admin/v1/entries", tags=["admin"])
 
@@ -111,14 +114,8 @@ async def set_ttl(request: Request, tenant: str, id: str) -> dict[str, Any]:
     entry, settings = found.entry, await named_tenant(state, tenant)
     now = state.parts.clock()
     expires_at = now + asked.ttl_s
-    whole = Controls(namespace=entry.namespace, tags=entry.tags, ttl_s=_YEAR_S)
-    left_s = entry.created_at + lifetime(whole, settings) - now
-    if asked.ttl_s > left_s and not asked.beyond_maximum:
-        raise BadRequest(
-            "ttl_s",
-            f"is beyond the longest life of this answer, which has {max(0, int(left_s))} s left by "
-            "the tenant's settings; send `beyond_maximum` to go beyond it",
-        )
+    if not asked.beyond_maximum:
+        _refuse_long(asked.ttl_s, entry.created_at + _maximum(entry, settings) - now)
     if expires_at > entry.expires_at:
         await state.parts.labels.outlive(entry.tenant, entry.id, expires_at + 1)
     changed = await state.parts.entries.set_deadline(
@@ -127,6 +124,65 @@ async def set_ttl(request: Request, tenant: str, id: str) -> dict[str, Any]:
     if changed is None:
         raise _absent()
     return {"tenant": entry.tenant, "entry_id": entry.id, "expires_at": expires_at}
+
+
+class NewAnswer(BaseModel):
+    """An answer that an operator wrote."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    text: Annotated[str, Bound(least=1, most=100_000)] = Field(description="The answer.")
+    ttl_s: Annotated[int, Bound(least=1, most=_YEAR_S)] | None = Field(
+        None, description="Its lifetime; absent: that of the answer it replaces."
+    )
+    beyond_maximum: bool = Field(
+        False, description="Go beyond the longest lifetime that the tenant's settings allow."
+    )
+
+
+_ANSWER_BODY = {
+    "requestBody": {
+        "required": True,
+        "content": {
+            "application/json": {
+                "schema": NewAnswer.model_json_schema(),
+                "examples": {
+                    "a text": {"value": {"text": "Orders are cancelled on the page `My orders`."}}
+                },
+            }
+        },
+    }
+}
+
+
+@router.put("/{tenant}/{id}/answer", summary="Replace an answer", openapi_extra=_ANSWER_BODY)
+async def set_answer(request: Request, tenant: str, id: str) -> dict[str, Any]:
+    """Replace the text of an entry by a curated answer, which is another entry with another id.
+
+    The old one is evicted in the same step. The new one has its question, namespace and tags, is
+    served as Claude's answers are, costs nothing and is pinned; nothing is learned from it. It
+    lives as long as the old one did unless `ttl_s` says otherwise. `replaced` is the old id.
+    """
+    state = state_of(request)
+    admin = state.gate.admit_admin(request, "tune")
+    old = (await found_entry(state, tenant, id)).entry
+    asked = read_body(NewAnswer, await state.object(request))
+    if invisible_characters.blank(asked.text):
+        raise BadRequest("text", "must say something")
+    settings, now = await named_tenant(state, tenant), state.parts.clock()
+    if asked.ttl_s is not None and not asked.beyond_maximum:
+        _refuse_long(asked.ttl_s, _maximum(old, settings))
+    ttl_s = asked.ttl_s or old.expires_at - old.created_at
+    entry = curated(old, asked.text, author=admin.name, now=now, ttl_s=ttl_s)
+    saved = state.parts.pricer.cost(entry.model, entry.usage, now)
+    stored = await state.parts.entries.put(
+        entry, keep_s=settings.stale_s, asked_at=now, replaces=Replaced(old.id, saved or 0)
+    )
+    if not stored:
+        raise NotFound("this answer was purged or replaced meanwhile, or the text is too large")
+    await state.parts.entries.entries.pin(entry.tenant, entry.id, pinned=True)
+    found = await found_entry(state, tenant, entry.id)
+    return {**await shown.whole(state, found), "replaced": old.id}
 
 
 @router.put("/{tenant}/{id}/pin", summary="Vouch for a stored answer")
@@ -159,6 +215,20 @@ async def found_entry(state: AppState, tenant: str, id: str) -> FoundEntry:
     if found is None:
         raise _absent()
     return found
+
+
+def _maximum(entry: Entry, tenant: Tenant) -> int:
+    """Return the longest lifetime that a tenant's settings allow an entry."""
+    return lifetime(Controls(namespace=entry.namespace, tags=entry.tags, ttl_s=_YEAR_S), tenant)
+
+
+def _refuse_long(ttl_s: int, most_s: float) -> None:
+    if ttl_s > most_s:
+        raise BadRequest(
+            "ttl_s",
+            f"is beyond the longest life that the tenant's settings allow this answer, "
+            f"{max(0, int(most_s))} s from now; send `beyond_maximum` to go beyond it",
+        )
 
 
 def _absent() -> NotFound:

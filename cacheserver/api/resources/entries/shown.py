@@ -12,6 +12,7 @@ from cacheserver.cache.store.entry_search import EntryPage, FoundEntry
 from cacheserver.core import json_text
 from cacheserver.core.keyed_digests import NO_CONTENT
 from cacheserver.core.money import usd
+from cacheserver.core.types import Entry
 
 BEGINNING = 300  # characters of an answer in a list
 
@@ -60,7 +61,8 @@ def _line(found: FoundEntry, now: float, *, hidden: bool) -> dict[str, Any]:
         "question": None if hidden else entry.text,
         "answer": None if hidden else _beginning(entry.message),
         "model": entry.model,
-        "source": "simulated" if entry.made_up else "claude",
+        "source": _source(entry),
+        "curated_by": entry.curated_by,
         "tags": list(entry.tags),
         "created_at": entry.created_at,
         "expires_at": entry.expires_at,
@@ -73,6 +75,12 @@ def _line(found: FoundEntry, now: float, *, hidden: bool) -> dict[str, Any]:
         "bytes": found.size,
     }
     return {**shown, "withheld": NO_CONTENT} if hidden else shown
+
+
+def _source(entry: Entry) -> str:
+    if entry.curated_by is not None:
+        return "curated"
+    return "simulated" if entry.made_up else "claude"
 
 
 def _beginning(message: bytes) -> str | None:

@@ -16,6 +16,10 @@ from tests.house import ADMIN_KEY, House
 ADMIN = {"x-api-key": ADMIN_KEY}
 TENANT = {"tenant": "acme"}  # some routes take it from the query
 # What is sent to be computed with, and stored nowhere.
+BODILESS = {
+    "POST /admin/v1/tenants/{name}/alerts/test",
+    "PUT /admin/v1/entries/{tenant}/{id}/pin",
+}
 COMPUTES = {"/admin/v1/calibrate"}
 SECRET = "hooks.example/T000/B000/XXXX"
 
@@ -105,6 +109,23 @@ async def test_every_change_of_every_route_is_in_the_trail(house: House) -> None
         dry = path in COMPUTES or (isinstance(shown, dict) and shown.get("dry_run") is True)
         assert recorded == (got.status_code < 400 and not dry), (method, path, got.text)
     assert {"/admin/v1/admin-keys", "/admin/v1/tenants/{name}/erase"} <= changed
+
+
+async def test_every_body_of_an_admin_is_described_with_an_example(house: House) -> None:
+    without = {
+        f"{method} {path}"
+        for method, path, operation in await operations(house)
+        if method in ("POST", "PUT", "PATCH") and not example(operation)
+    }
+    assert without == BODILESS
+    described = (await house.http.get("/openapi.json")).json()
+    for method, path, operation in await operations(house):
+        assert operation["summary"], (method, path)
+        assert operation["security"] == [{"adminKey": []}, {"adminBearer": []}]
+        for content in operation.get("requestBody", {}).get("content", {}).values():
+            schema = content["schema"]
+            named = described["components"]["schemas"].get(schema.get("$ref", "").split("/")[-1])
+            assert (named or schema)["type"] in ("object", "string")
 
 
 async def test_each_role_does_what_those_before_it_may(house: House) -> None:

@@ -147,7 +147,7 @@ def _errors(path: str, method: str, operation: Mapping[str, Any]) -> Iterator[st
     yield from _ANYWHERE
     if method != "get":
         yield from _WITH_BODY
-    if "{" in path or path == "/v1/feedback":
+    if "{" in path or path == "/v1/feedback" or path.startswith("/admin/v1/labels"):
         yield "404"
         yield "409"
     if path in _ASKS_CLAUDE:

@@ -12,7 +12,7 @@ from fastapi import APIRouter, Request
 from cacheserver.api import admin_act
 from cacheserver.api.admin_act import Admin
 from cacheserver.api.known_names import refuse_unknown_namespace, refuse_unknown_scopes, tenant_of
-from cacheserver.api.state import state_of
+from cacheserver.api.state import AppState, state_of
 from cacheserver.cache import controls
 from cacheserver.calibration.what_if import PAGE
 from cacheserver.core.errors import BadRequest, NotFound, Unknown
@@ -131,7 +131,7 @@ async def set_bar(request: Request, name: str) -> dict[str, Any]:
         raise Unknown(min(unknown)[:64], "field", min(unknown), _FIELDS)
     if "bar" not in fields:
         raise BadRequest("bar", "is missing; null removes it")
-    before = await tenant_of(state, name)
+    before = await _stored(state, name)
     after = _changed(before, fields, state.parts.tenants.fresh(name).bar)
     if fields.get("level") == "namespace":
         await refuse_unknown_namespace(state, before, fields["name"])
@@ -167,7 +167,7 @@ async def undo(request: Request, name: str) -> dict[str, Any]:
     if unknown := fields.keys() - _UNDO_FIELDS:
         raise Unknown(min(unknown)[:64], "field", min(unknown), _UNDO_FIELDS)
     who, tenants = _who(fields, admin), state.parts.tenants
-    before = await tenant_of(state, name)
+    before = await _stored(state, name)
     change = await tenants.bar_history.last(before.name, _place(fields))
     if change is None:
         raise NotFound("no change of a bar is left to undo here; the history lists all")
@@ -202,6 +202,12 @@ async def history(
         "items": [asdict(change) for change in page],
         "next": page[-1].id if len(found) > limit else None,
     }
+
+
+async def _stored(state: AppState, name: str) -> Tenant:
+    """Return a tenant's settings as they are now: what another server set is not set again."""
+    tenant = await tenant_of(state, name)
+    return (await state.parts.tenants.stored(tenant.name)).tenant
 
 
 def _who(fields: Mapping[str, Any], admin: Admin) -> str:

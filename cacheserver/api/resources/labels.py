@@ -47,7 +47,7 @@ def _body(required: list[str], examples: Mapping[str, Any], **fields: Any) -> di
 @router.get("/queue", summary="The pairs that the system is least sure of")
 async def queue(
     request: Request,
-    tenant: str,
+    tenant: str = "",
     scope: str | None = None,
     limit: int = 50,
     cursor: str | None = None,
@@ -124,7 +124,7 @@ async def undo(request: Request) -> dict[str, Any]:
 
 
 @router.get("/export", summary="All pairs and their labels, a line each")
-async def export(request: Request, tenant: str) -> Response:
+async def export(request: Request, tenant: str = "") -> Response:
     """Export the queue and the pairs of the last day with their labels, as JSON lines. Set `label`
     to 1 where one answer serves both questions, else to 0, and import the lines; or send
     `query_a`, `query_b` and `label` to `/admin/v1/calibrate` of any server.
@@ -138,7 +138,7 @@ async def export(request: Request, tenant: str) -> Response:
 
 @router.post("/import", summary="Label the pairs of an export", openapi_extra=_IMPORT_BODY)
 async def take(
-    request: Request, tenant: str, confirm: str = "false", who: str | None = None
+    request: Request, tenant: str = "", confirm: str = "false", who: str | None = None
 ) -> dict[str, Any]:
     """Import a labelled export. Nothing is stored without `?confirm=true`: the answer says what
     would be. A line that will not do is a 400 that names it, and nothing is kept of the others.

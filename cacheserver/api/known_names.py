@@ -25,9 +25,15 @@ async def tenant_of(state: AppState, name: object) -> Tenant:
 
 
 async def refuse_unknown_tenant(state: AppState, name: str) -> None:
-    """Raise `BadRequest` for a tenant without settings or a key that has never asked."""
+    """Raise `BadRequest` for a tenant without settings or a key that has never asked.
+
+    One that never asked and was deleted is known by its erasures, which can still be listed.
+    """
     names = {OPEN_TENANT, *await state.parts.tenants.names()}
-    if name not in names and not await state.parts.decision_log.stats(name):
+    if name in names or await state.parts.decision_log.stats(name):
+        return
+    eraser = state.parts.capabilities.erasure
+    if eraser is None or not await eraser.store.logged(name):
         raise Unknown("tenant", "tenant", name, names)
 
 

@@ -99,6 +99,16 @@ def told(own: dict[Path, Any], given: Mapping[str, Any]) -> dict[Path, Any]:
     return found
 
 
+def nested(own: Mapping[Path, Any]) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for (*names, last), value in own.items():
+        place = found
+        for name in names:
+            place = place.setdefault(name, {})
+        place[last] = value
+    return found
+
+
 @settings(max_examples=150, deadline=None)
 @given(st.lists(patches, max_size=6))
 def test_any_sequence_of_changes_is_the_fold_of_them(sequence: list[dict[str, Any]]) -> None:
@@ -111,7 +121,7 @@ def test_any_sequence_of_changes_is_the_fold_of_them(sequence: list[dict[str, An
         except BadRequest:
             continue  # refused as a whole: nothing of it is taken
         own, expected = after.own, told(expected, patch)
-        assert dict(leaves(own)) == expected
+        assert own == nested(expected)
         assert tenant_json.decode("acme", tenant_json.encode(own), DEFAULTS) == after
         was, now = (dict(leaves(tenant_json.as_json(one))) for one in (before, after.tenant))
         for path in was.keys() | now.keys():
@@ -120,6 +130,30 @@ def test_any_sequence_of_changes_is_the_fold_of_them(sequence: list[dict[str, An
                            for at, _ in leaves(patch)]  # fmt: skip
                 assert any(changed) or path[:1] == ("bar",), path
         before = after.tenant
+
+
+@pytest.mark.parametrize(
+    ("sequence", "own"),
+    [
+        (({"target": 0.02, "top_k": 5}, {"similarity": 0.9}), {"similarity": 0.9, "top_k": 5}),
+        (({"similarity": 0.9}, {"exact_only": True}), {"exact_only": True}),
+        (({"exact_only": True}, {"target": 0.02, "exact_only": False}), {"target": 0.02}),
+        (({"target": 0.02, "top_k": 5}, {"target": None}), {"top_k": 5}),
+    ],
+)
+def test_a_bar_has_one_way_to_decide(sequence: tuple[Any, ...], own: dict[str, Any]) -> None:
+    found: Mapping[str, Any] = {}
+    for bar in sequence:
+        found = tenant_json.change("acme", found, {"bar": bar}, DEFAULTS).own
+    assert found == {"bar": own}
+
+
+def test_the_bar_of_a_namespace_is_replaced_whole() -> None:
+    found: Mapping[str, Any] = {}
+    for bar in ({"target": 0.1, "top_k": 3}, {"target": 0.2, "similarity": None}):
+        given = {"namespace_bars": {"faq": bar}}
+        found = tenant_json.change("acme", found, given, DEFAULTS).own
+    assert found == {"namespace_bars": {"faq": {"target": 0.2}}}
 
 
 async def test_a_budget_that_is_changed_leaves_the_others(house: House) -> None:
@@ -273,6 +307,20 @@ async def test_tenants_and_keys_are_listed_by_page(house: House) -> None:
     for query in wrong:
         refused = await house.http.get("/admin/v1/keys", headers=ADMIN, params=query)
         assert (refused.status_code, next(iter(query)) in refused.text) == (400, True)
+
+
+async def test_a_tenant_that_was_deleted_before_it_asked_is_a_404(house: House) -> None:
+    path = "/admin/v1/tenants/acme"
+    await house.http.put(path, headers=ADMIN, json={"stale_s": 5})
+    gone = await house.http.request("DELETE", path, headers=ADMIN, json={"confirm": "acme"})
+    assert (gone.status_code, gone.json()["settings_removed"]) == (200, True)
+    assert (await house.http.get(path, headers=ADMIN)).status_code == 404
+    log = await house.http.get(f"{path}/erasures", headers=ADMIN)
+    assert [row["who"] for row in log.json()] == ["deletion"]
+    never = await house.http.get("/admin/v1/tenants/nobody", headers=ADMIN)
+    assert (never.status_code, "there is no tenant" in never.text) == (400, True)
+    put = await house.http.put(path, headers=ADMIN, json={"max_ttl_s": 9_000})
+    assert put.json()["own"] == {"max_ttl_s": 9_000}  # nothing of the one before
 
 
 async def test_a_keys_end_and_label_can_be_changed(house: House) -> None:

@@ -10,6 +10,7 @@ from typing import Any, Final
 
 from fastapi import APIRouter, Request
 
+from cacheserver.api.admin_act import note_change
 from cacheserver.api.json_body import json_body
 from cacheserver.api.known_names import refuse_unknown_tenant
 from cacheserver.api.resources.erasure import shown_erasure
@@ -54,6 +55,7 @@ async def delete_tenant(request: Request, name: str) -> dict[str, Any]:
 
     _, erased = await erase_after(state, name, keys_again, who="deletion")
     removed = await tenants.remove(name)
+    note_change(request, tenant=name, before={"keys": [key.id for key in revoked]}, after={})
     shown = shown_erasure(erased)
     shown["kept"] = [kept for kept in shown["kept"] if kept != SETTINGS_KEPT]
     return {

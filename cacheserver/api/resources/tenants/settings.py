@@ -64,8 +64,8 @@ async def tenant(request: Request, name: str) -> dict[str, Any]:
     state = state_of(request)
     state.gate.admit_admin(request)
     checked = checked_name("tenant", name)
-    await refuse_unknown_tenant(state, checked)
     if checked not in {OPEN_TENANT, *await state.parts.tenants.names()}:
+        await refuse_unknown_tenant(state, checked)
         raise NotFound(
             "this tenant has no settings and no key; it was deleted, or its last key was"
         )

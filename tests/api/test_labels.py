@@ -393,6 +393,24 @@ async def test_another_verdict_replaces_the_one_before(calibrated: House) -> Non
     assert past[entry] == EntryRecord(False, (0, 0), (0, 0))
 
 
+async def test_a_verdict_that_failed_half_way_leaves_nothing_when_another_replaces_it(
+    calibrated: House,
+) -> None:
+    (one,) = await praise(calibrated, SIMILAR[:1])
+    given: Any = calibrated.parts.calibration.label_queue._given
+    put = given.put
+
+    async def away(*_: Any) -> None:
+        raise StoreError("the store failed")
+
+    given.put = away
+    await say(calibrated, one["pair"], "no", 503)
+    given.put = put
+    await say(calibrated, one["pair"], "yes")
+    assert [row["right"] for row in await labels(calibrated)] == [True]
+    assert came_from(await calibrated.ask(SIMILAR[0]))[0] == "semantic"
+
+
 async def test_a_near_miss_that_is_called_wrong_counts_against_no_hit(calibrated: House) -> None:
     await calibrated.ask("How do I enable two-factor sign-in?")
     miss = await calibrated.ask("Where is two-factor sign-in?")

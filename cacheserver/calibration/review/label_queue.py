@@ -149,7 +149,7 @@ class LabelQueue:
         """Label a pair; what it changed is in the reply."""
         before = (await self._given.of(tenant, [pair.digest])).get(pair.digest)
         if before is not None and before.verdict != verdict:
-            await self._take_back(tenant, before)
+            await self._take_back(tenant, await self._done(tenant, pair, before))
         begun = await self._given.begin(
             tenant,
             AdminLabel(
@@ -161,29 +161,42 @@ class LabelQueue:
                 scope=pair.scope,
                 fingerprint=pair.fingerprint,
                 entry=pair.entry,
+                condemned=verdict == "no" and not await self._condemned(tenant, pair),
             ),
         )
-        if not begun.done:
-            if verdict == "no":
-                begun = await self._condemn(tenant, pair, begun)
-            if verdict != "skip":
-                begun = replace(begun, label=await self._learn(tenant, pair, begun))
-            begun = replace(begun, done=True)
-            await self._given.put(tenant, begun)
-            self._count(tenant, {"reviewed": 1})
-        return told(begun, evidence=pair.decided is not None)
+        done = await self._done(tenant, pair, begun)
+        return told(done, evidence=pair.decided is not None)
 
     async def undo(self, tenant: str, pair_id: str | None) -> dict[str, Any]:
         """Take back the last label, or that of a pair. Raises `NotFound` if there is none."""
         if pair_id is None:
             last = await self._given.last(tenant)
         else:
-            digest = (await self._pair(tenant, pair_id)).digest
-            last = (await self._given.of(tenant, [digest])).get(digest)
+            pair = await self._pair(tenant, pair_id)
+            last = (await self._given.of(tenant, [pair.digest])).get(pair.digest)
+            last = None if last is None else await self._done(tenant, pair, last)
         if last is None:
             raise NotFound("no label of a person is left to undo here")
         await self._take_back(tenant, last)
         return {"pair": last.pair, "undone": last.verdict, "scope": last.scope, "by": last.who}
+
+    async def _done(self, tenant: str, pair: Pair, given: AdminLabel) -> AdminLabel:
+        """Make the effects of a label, also of one that failed half-way: each counts once."""
+        if given.done:
+            return given
+        if given.verdict == "no":
+            given = await self._condemn(tenant, pair, given)
+        if given.verdict != "skip":
+            given = replace(given, label=await self._learn(tenant, pair, given))
+        given = replace(given, done=True)
+        await self._given.put(tenant, given)
+        self._count(tenant, {"reviewed": 1})
+        return given
+
+    async def _condemned(self, tenant: str, pair: Pair) -> bool:
+        """Return whether the answer is refused to the question already."""
+        past = await self._labels.past(tenant, pair.fingerprint, [(pair.entry, pair.entry)])
+        return past[pair.entry].condemned
 
     async def _learn(self, tenant: str, pair: Pair, given: AdminLabel) -> str | None:
         """Add the label to its scope's; return its id, or None if it does not count."""
@@ -206,8 +219,6 @@ class LabelQueue:
         entry = await self._entries.by_id(tenant, pair.entry)
         if entry is None:
             return given  # it cannot be served again
-        past = await self._labels.past(tenant, pair.fingerprint, [(entry.id, entry.id)])
-        made = not past[entry.id].condemned
         (stored,) = await self._entries.grouped([(entry.fingerprint, entry.id)])
         group = "" if stored is None else stored.group
         candidate = Candidate(entry, pair.similarity, group)
@@ -218,7 +229,7 @@ class LabelQueue:
             once=f"admin:{given.nonce}",
             served=pair.served,
         )
-        return replace(given, condemned=made, blamed=pair.served, group=group or entry.id)
+        return replace(given, blamed=pair.served, group=group or entry.id)
 
     async def _take_back(self, tenant: str, given: AdminLabel) -> None:
         if given.label is not None:

@@ -7,7 +7,6 @@ from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from typing import Any
 
-import orjson
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -17,6 +16,7 @@ from cacheserver.cache.store.decision_filters import Filters, Range
 from cacheserver.cache.store.decision_log import DecisionLog
 from cacheserver.cache.store.decision_scripts import DECISION_S
 from cacheserver.cache.store.decision_search import DecisionSearch, Found
+from cacheserver.core import json_text
 from cacheserver.core.errors import BadRequest
 from cacheserver.core.ledger_row import Row
 from cacheserver.core.types import FIRST_EMBEDDER
@@ -26,7 +26,7 @@ from cacheserver.storage.stored_row import Details
 from tests.ledger.rows import AT, row
 
 SCOPES = ("0" * 64, "1" * 64, "")
-TEXTS = ("Where is Straße 5?", 'She said "yes"\n', "ΟΔΟΣ", "how?", None)
+TEXTS = ("Where is Straße 5?", "Straße \ud800?", 'She said "yes"\n', "ΟΔΟΣ", "how?", None)
 VETOES = (None, "order", "number")
 
 
@@ -54,7 +54,7 @@ def details(
         probability=probability,
     )
     rest = [None, None, None, None, None, FIRST_EMBEDDER]
-    return Details(orjson.dumps([*plain, *rest]), near is not None, facts)
+    return Details(json_text.dumps([*plain, *rest]), near is not None, facts)
 
 
 class Server:
@@ -198,6 +198,17 @@ async def test_a_search_finds_what_a_filter_of_all_records_finds(
 def plain(number: int, asked: str = "how?", **given: Any) -> tuple[Row, Details]:
     one = row(id=f"dec_{number:024x}", **{"at": AT + number, **given})
     return one, details(scope="", namespace="default", asked=asked, near=(0.9, None, None))
+
+
+async def test_a_text_is_found_in_any_case_however_it_is_written_down(
+    redis: Connection, prefix: str
+) -> None:
+    """A lone surrogate has JSON spell all letters but the plainest by number."""
+    async with servers(redis, prefix) as (one,):
+        for number, asked in enumerate(("Straße 5", "Straße \ud800", "STRASSE", "how?")):
+            one.ledger.append(*plain(number, asked=asked))
+        found = await paged(one.search.newest, Filters(text="strasse"), "acme", 9)
+        assert [id[-1] for _, id in found] == ["2", "1", "0"]
 
 
 async def test_a_decision_that_is_gone_is_left_out(redis: Connection, prefix: str) -> None:

@@ -128,7 +128,7 @@ def _leaves(path: str, value: object) -> list[tuple[str, object]]:
             for name, inner in value.items()
             for leaf in _leaves(f"{path}.{name}" if path else str(name), inner)
         ]
-    return [(path, value)]
+    return [(path, value)] if path else []  # no settings at all are no setting
 
 
 def _shown(path: str, value: object) -> object:

@@ -240,6 +240,7 @@ async def test_the_trail_has_no_secret_and_no_text_and_tells_before_and_after(
     assert shown["bar.off"] == {"before": ["order"], "after": None}
     assert shown["slack"]["after"] == shown["bar.webhook"]["after"] == "(not shown)"
     assert "vault" not in str(shown)
+    assert differences({}, {"semantic": False}) == {"semantic": {"before": None, "after": False}}
     assert SECRET not in str(shown)
 
 

@@ -119,7 +119,10 @@ class Query:
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """A stored answer. Immutable: a newer answer is another entry with another id."""
+    """A stored answer. A newer one is another entry with another id.
+
+    Nothing of an entry changes but its deadline, which an operator may move.
+    """
 
     id: str  # 32 hex digits, time-ordered, never reused
     tenant: str

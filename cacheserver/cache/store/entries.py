@@ -1,9 +1,9 @@
 """Stored answers in Redis, the only authority on what may be served.
 
 Every change is one script (`entry_scripts`), so an entry, its vector, its tags and its share of the
-size limit are written and deleted together. The lifetime is set with the first write, and nothing
-extends it. A purged entry never comes back: a purge leaves a marker that refuses the answers of
-calls made before it.
+size limit are written and deleted together. The lifetime is set with the first write, and only an
+operator moves it (`deadlines`). A purged entry never comes back: a purge leaves a marker that
+refuses the answers of calls made before it.
 
 Every method raises `StoreError` when the store fails.
 """

@@ -147,7 +147,9 @@ async def _naming(house: House, tenant: str) -> list[tuple[str, str, Any]]:
     for path, methods in described["paths"].items():
         for method, route in methods.items():
             asked = {one["name"] for one in route.get("parameters", ())}
-            in_query = "tenant" in asked and "{tenant}" not in path
+            # The trail keeps what was done to a tenant that is gone.
+            trail = path == "/admin/v1/audit-trail"
+            in_query = "tenant" in asked and "{tenant}" not in path and not trail
             in_path = re.match(r"/admin/v1/.*\{(name|tenant)\}", path) is not None
             if in_path or in_query or (method, path) in bodies:
                 filled = _filled(path, tenant) + (f"?tenant={tenant}" if in_query else "")

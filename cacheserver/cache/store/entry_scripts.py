@@ -203,12 +203,14 @@ TOUCH = (
     + """
 local now, half_life = tonumber(ARGV[2]), tonumber(ARGV[3])
 local inflation = tonumber(redis.call('HGET', STATE, 'inflation') or '0')
-for at = 4, #ARGV, 3 do
-  local id = ARGV[at]
-  local raw = redis.call('HGET', IDS, id)
-  if raw then
-    local meta, hits, total, saved = cjson.decode(raw), 1, 0, 0
-    local before = redis.call('HGET', HITS, id)
+local ids, counts, ranks = {}, {}, {}
+for at = 4, #ARGV, 3 do ids[#ids + 1] = ARGV[at] end
+local metas = redis.call('HMGET', IDS, unpack(ids))
+local befores = redis.call('HMGET', HITS, unpack(ids))
+for place, id in ipairs(ids) do
+  if metas[place] then
+    local at, before = 3 * place + 1, befores[place]
+    local meta, hits, total, saved = cjson.decode(metas[place]), 1, 0, 0
     if before then
       local count, when, all, worth = before:match('^(%S+) (%S+) ?(%S*) ?(%S*)$')
       hits = tonumber(count) * 0.5 ^ (math.max(0, now - tonumber(when)) / half_life)
@@ -216,9 +218,15 @@ for at = 4, #ARGV, 3 do
     end
     hits = hits + tonumber(ARGV[at + 1])
     local sums = string.format('%.0f %.0f', total + ARGV[at + 1], saved + ARGV[at + 2])
-    redis.call('HSET', HITS, id, exact(hits) .. ' ' .. ARGV[2] .. ' ' .. sums)
-    redis.call('ZADD', WORTH, exact(inflation + hits * meta[3] / meta[2]), id)
+    counts[#counts + 1] = id
+    counts[#counts + 1] = exact(hits) .. ' ' .. ARGV[2] .. ' ' .. sums
+    ranks[#ranks + 1] = exact(inflation + hits * meta[3] / meta[2])
+    ranks[#ranks + 1] = id
   end
+end
+if ranks[1] then
+  redis.call('HSET', HITS, unpack(counts))
+  redis.call('ZADD', WORTH, unpack(ranks))
 end
 return 1
 """

@@ -88,7 +88,7 @@ def leaves(tree: Any, path: Path = ()) -> list[tuple[Path, Any]]:
 
 
 def told(own: dict[Path, Any], given: Mapping[str, Any]) -> dict[Path, Any]:
-    """What a change makes of what a tenant sets: path by path, by the rules in words."""
+    """Return what a change makes of what a tenant sets: path by path, by the rules in words."""
     found = dict(own)
     for path, value in leaves(given):
         if path[:1] == ("bar",) and path[-1] in WAYS and value not in (None, False):

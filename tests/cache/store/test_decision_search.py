@@ -116,7 +116,7 @@ _filters = st.builds(
 
 
 def wanted(record: Mapping[str, Any], f: Filters) -> bool:
-    """What each filter means, said again."""
+    """Return whether a record is what a filter asks for, by the words of the page."""
     decision, found = record["decision"], []
     for one, value in (
         (f.namespace, record["namespace"]), (f.scope, record["scope"]),
@@ -247,7 +247,7 @@ async def test_a_cursor_of_another_kind_is_refused(
 async def test_the_index_goes_with_the_decisions_of_its_hour(
     redis: Connection, prefix: str
 ) -> None:
-    """Whether their day is over or they were too many."""
+    """Decisions go when their day is over, and when there are too many."""
     async with servers(redis, prefix) as (one,):
         one.ledger.append(*plain(1))
         await one.log.flush()

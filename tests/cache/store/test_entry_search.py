@@ -30,7 +30,7 @@ def aged(age_s: float, fingerprint: str, **changes: Any) -> Entry:
 
 
 def holds(wanted: EntryFilter, one: Entry, hits: int, *, pinned: bool) -> bool:
-    """Whether an entry is wanted, looked at alone."""
+    """Return whether an entry is wanted, looked at alone."""
     text = wanted.text
     return all(
         (

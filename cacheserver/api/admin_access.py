@@ -2,7 +2,7 @@
 
 Rule: a change is in the trail before its response leaves. If it cannot be recorded the response is
 a 503, for the store is away: the change may have been made. Refused requests are not recorded, for
-they changed nothing and would push out what did.
+they changed nothing and would push out what did; one that says it has changed something is.
 """
 
 from __future__ import annotations
@@ -108,7 +108,8 @@ class AdminAccess:
 
     async def _record(self, scope: Scope, act: AdminAct, status: int) -> None:
         admin = act.admin
-        if admin is None or act.nothing or 400 <= status < 500:
+        refused = 400 <= status < 500 and not act.partly
+        if admin is None or act.nothing or refused:
             return
         ids: Mapping[str, Any] = scope.get("path_params", {})
         named = next((str(ids[name]) for name in _TENANT if name in ids), act.tenant)

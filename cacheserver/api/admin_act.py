@@ -40,6 +40,7 @@ class AdminAct:
     fields: tuple[str, ...] = ()  # names of the body's fields
     changes: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     nothing: bool = False  # a dry run: nothing changes
+    partly: bool = False  # something has changed, whatever the status will be
 
 
 def begin(scope: Mapping[str, Any]) -> AdminAct:
@@ -78,6 +79,12 @@ def note_change(
     act.tenant = act.tenant if tenant is None else tenant
     if before is not None or after is not None:
         act.changes = differences(before or {}, after or {})
+
+
+def note_partly(request: HTTPConnection) -> None:
+    """Record that something has changed, also if the request is refused from here on."""
+    if (act := _act(request)) is not None:
+        act.partly = True
 
 
 def note_nothing(request: HTTPConnection) -> None:

@@ -188,14 +188,22 @@ redis.call('SET', key, string.format('%.17g %.17g', sums[1], sums[2]), 'PX', lif
 return 1
 """
 
-# ARGV: P, key, entry id, life (ms). It lives as long as its entry, whose deadline an operator may
-# have moved since it was read.
+# ARGV: P, key, entry id, life (ms), whose it is; '1' takes it over from anybody. It lives as long
+# as its entry, whose deadline an operator may have moved since it was read.
 TOMBSTONE = """
 local P, life = ARGV[1], tonumber(ARGV[4])
 local raw = redis.call('HGET', P .. 'ids', ARGV[3])
 if raw then life = math.max(life, redis.call('PTTL', P .. 'e:' .. cjson.decode(raw)[1])) end
-redis.call('SET', ARGV[2], 1, 'PX', life)
+local by = redis.call('GET', ARGV[2])
+if by and by ~= ARGV[5] and ARGV[5] ~= '1' then return 1 end
+redis.call('SET', ARGV[2], ARGV[5], 'PX', life)
 return 1
+"""
+
+# ARGV: key, whose. Removes a tombstone that stands for nobody else. Returns whether it did.
+ABSOLVE = """
+if redis.call('GET', ARGV[1]) ~= ARGV[2] then return 0 end
+return redis.call('DEL', ARGV[1])
 """
 
 # ARGV: key, nanodollars, cap, life (s). Returns 1 if they were reserved.

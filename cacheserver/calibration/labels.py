@@ -39,6 +39,7 @@ _MAX_STATE = 131_072  # bytes
 _REMEMBERED = 1_000  # states kept in memory: a few MB at some kB each
 _NO_VERSION = 0
 _SCAN = 1_000  # keys looked at by one round trip
+_ANYBODY = "1"  # whose tombstone it is that nobody may take back
 
 _ID = re.compile(r"[0-9]{1,20}-[0-9]{1,20}")
 
@@ -74,6 +75,7 @@ class Labels:
         self._forget = redis.register_script(label_scripts.FORGET)
         self._adjust = redis.register_script(label_scripts.ADJUST)
         self._bury = redis.register_script(label_scripts.TOMBSTONE)
+        self._absolve = redis.register_script(label_scripts.ABSOLVE)
         self._spend = redis.register_script(label_scripts.SPEND)
         self._refund = redis.register_script(label_scripts.REFUND)
 
@@ -163,15 +165,23 @@ class Labels:
         await run_script(self._forget, self._prefix, tenant_key(tenant), "")
 
     async def tombstone(
-        self, tenant: str, question_key: str, entry_id: str, *, life_s: int
+        self, tenant: str, question_key: str, entry_id: str, *, life_s: int, by: str = _ANYBODY
     ) -> None:
         """Never serve the entry for that question again, for `life_s` (the entry's remaining life).
 
-        `question_key` is a hash of the question, made by the caller.
+        `question_key` is a hash of the question, made by the caller. `by` names who may `absolve`
+        it; a tombstone that stands for others is not taken over.
         """
         if life_s > 0:
             key = self._tombstone(tenant, question_key, entry_id)
-            await run_script(self._bury, self._prefix, key, entry_id, life_s * 1000)
+            await run_script(self._bury, self._prefix, key, entry_id, life_s * 1000, by)
+
+    async def inherit(self, tenant: str, entry_id: str, heir: str, until: float) -> None:
+        """Refuse an entry to all questions that another one is refused to, until then."""
+        life_ms = max(1, round((until - self._now()) * 1000))
+        for key in await self._tombstones(tenant, entry_id):
+            words = (f"{key.removesuffix(entry_id)}{heir}", _ANYBODY, "PX", life_ms)
+            await command(self._redis, "SET", *words)
 
     async def outlive(self, tenant: str, entry_id: str, until: float) -> None:
         """Keep an entry's record until then at least, Unix seconds: its deadline was moved.
@@ -180,22 +190,25 @@ class Labels:
         of the store, in steps.
         """
         life_ms = round((until - self._now()) * 1000)
-        found = {self._evidence(tenant, entry_id, entry=True)}
+        found = await self._tombstones(tenant, entry_id)
+        for key in (self._evidence(tenant, entry_id, entry=True), *found):
+            left_ms = await command(self._redis, "PTTL", key)
+            if 0 <= left_ms < life_ms:
+                await command(self._redis, "PEXPIRE", key, life_ms)
+
+    async def _tombstones(self, tenant: str, entry_id: str) -> set[str]:
         pattern, cursor = f"{self._prefix}tomb:{tenant_key(tenant)}:*:{entry_id}", 0
+        found: set[str] = set()
         while True:
             words = ("SCAN", cursor, "MATCH", pattern, "COUNT", _SCAN)
             cursor, some = await command(self._redis, *words)
             found.update(key.decode() for key in some)
             if int(cursor) == 0:
-                break
-        for key in found:
-            left_ms = await command(self._redis, "PTTL", key)
-            if 0 <= left_ms < life_ms:
-                await command(self._redis, "PEXPIRE", key, life_ms)
+                return found
 
-    async def absolve(self, tenant: str, question_key: str, entry_id: str) -> None:
-        """Remove a tombstone."""
-        await command(self._redis, "DEL", self._tombstone(tenant, question_key, entry_id))
+    async def absolve(self, tenant: str, question_key: str, entry_id: str, *, by: str) -> None:
+        """Remove a tombstone that `by` made, unless it stands for others too."""
+        await run_script(self._absolve, self._tombstone(tenant, question_key, entry_id), by)
 
     async def adjust(
         self,

@@ -288,14 +288,16 @@ class Worker:
         *,
         once: str | None,
         served: bool = True,
+        by: str | None = None,
     ) -> None:
         """Never serve the entry for that question again.
 
-        If it was served, its probability and its group's fall too.
+        If it was served, its probability and its group's fall too. `by` may take it back.
         """
         entry = candidate.entry
         life_s = max(1, round(entry.expires_at - self._clock()) + 1)
-        await self._labels.tombstone(tenant, question, entry.id, life_s=life_s)
+        whose = {} if by is None else {"by": by}
+        await self._labels.tombstone(tenant, question, entry.id, life_s=life_s, **whose)
         if served:
             await self._count_past(tenant, entry.id, _group(candidate), right=False, once=once)
 

@@ -17,13 +17,14 @@ import hashlib
 import re
 import secrets
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import orjson
+from redis.exceptions import WatchError
 
 from cacheserver.cache.controls import name as checked_name
 from cacheserver.core import names
@@ -145,7 +146,7 @@ class ApiKeys:
             overlaps_until=until if overlap_s else None,
             last_used=None,
         )
-        await self._write({**changed, digest: new})
+        await self._write({**changed, digest: new}, known=records)
         await self._forget_expired()
         return new, plain
 
@@ -153,7 +154,7 @@ class ApiKeys:
         """Set the limits of a key. Raises `NotFound` and `StoreError`."""
         records = await self._of(key_id)
         changed = {digest: replace(key, limits=limits) for digest, key in records.items()}
-        await self._write(changed)
+        await self._write(changed, known=records)
         return next(key for key in changed.values() if not key.replaced)
 
     async def change_key(
@@ -176,7 +177,7 @@ class ApiKeys:
             changed[digest] = replace(
                 key, label=key.label if label is None else label, expires_at=ends
             )
-        await self._write(changed)
+        await self._write(changed, known=records)
         return next(key for key in changed.values() if not key.replaced)
 
     async def revoke_key(self, key_id: str) -> ApiKey:
@@ -308,18 +309,37 @@ class ApiKeys:
             raise NotFound(f"there is no key {key_id[:64]!r}; `cacheserver key list` shows those")
         return found
 
-    async def _write(self, records: Mapping[str, ApiKey | None]) -> None:
-        """Write or delete (None) records in one transaction."""
+    async def _write(
+        self, records: Mapping[str, ApiKey | None], *, known: Iterable[str] = ()
+    ) -> None:
+        """Write or delete (None) records in one transaction.
+
+        `known` are digests that must be there still. Raises `NotFound` if one is not: a key that
+        was revoked or rotated meanwhile does not come back.
+        """
         with store_errors():
-            async with self._redis.pipeline(transaction=True) as pipe:
-                for digest, key in records.items():
-                    if key is None:
-                        pipe.hdel(self._keys, digest)
-                    else:
-                        pipe.hset(self._keys, digest, _record(key))
-                await pipe.execute()
+            while not await self._written(records, list(known)):
+                pass  # another key was written at the same moment
         for digest in records:
             self._found.forget(digest)
+
+    async def _written(self, records: Mapping[str, ApiKey | None], known: list[str]) -> bool:
+        async with self._redis.pipeline(transaction=True) as pipe:
+            if known:
+                await pipe.watch(self._keys)
+                if None in await pipe.hmget(self._keys, known):
+                    raise NotFound("this key was revoked or rotated meanwhile")
+                pipe.multi()  # type: ignore[no-untyped-call]
+            for digest, key in records.items():
+                if key is None:
+                    pipe.hdel(self._keys, digest)
+                else:
+                    pipe.hset(self._keys, digest, _record(key))
+            try:
+                await pipe.execute()
+            except WatchError:
+                return False
+        return True
 
     async def _forget_expired(self) -> None:
         with store_errors():

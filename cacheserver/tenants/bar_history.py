@@ -93,7 +93,7 @@ class BarHistory:
                 "after": _encode(new.get(place)),
                 "undoes": undoes.id if undoes is not None and place == taken_back else "",
             }
-            pipe.xadd(self._key(after.name), row, maxlen=self._changes, approximate=False)
+            pipe.xadd(self.key(after.name), row, maxlen=self._changes, approximate=False)
         # An earlier version kept what was set beside the settings, too.
         pipe.delete(f"{self._prefix}bars:{tenant_key(after.name)}")
 
@@ -105,7 +105,7 @@ class BarHistory:
         Raises `StoreError`.
         """
         start = "+" if before is None else f"({before}"
-        key = self._key(tenant)
+        key = self.key(tenant)
         found = await command(self._redis, "XREVRANGE", key, start, "-", "COUNT", limit)
         return [_change(change_id, row) for change_id, row in found]
 
@@ -129,7 +129,8 @@ class BarHistory:
                 yield change
             before = page[-1].id
 
-    def _key(self, tenant: str) -> str:
+    def key(self, tenant: str) -> str:
+        """Return the key of a tenant's changes."""
         return f"{self._prefix}barlog:{tenant_key(tenant)}"
 
 

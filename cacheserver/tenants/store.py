@@ -214,6 +214,7 @@ class Tenants(ApiKeys):
         """Remove a tenant's settings. False if it has none. Raises `StoreError`."""
         with store_errors():
             removed = await self._redis.hdel(self._tenants, tenant)
+            await self._redis.delete(self.bar_history.key(tenant))
         self._read.forget(tenant)
         return bool(removed)
 

@@ -370,3 +370,30 @@ async def test_a_curated_answer_that_will_not_do_changes_nothing(house: House) -
         assert refused.status_code == 400
         assert refused.json()["error"]["message"].startswith(f"`{field}`: ")
     assert (await house.ask(PARIS)).headers["x-cache-entry"] == first.headers["x-cache-entry"]
+
+
+async def test_no_answer_of_claude_takes_the_place_of_a_curated_one(house: House) -> None:
+    """Neither one that a caller refreshes, nor one that was asked for before."""
+    old = (await house.ask(PARIS)).headers["x-cache-entry"]
+    new = (await curate(house, old, text="Paris, of course.", ttl_s=600)).json()["id"]
+    fresh = {"cache-control": "no-cache"}
+    assert came_from(await house.ask(PARIS, headers=fresh))[0] == "miss"
+    assert (await house.ask(PARIS)).headers["x-cache-entry"] == new
+    assert (await ttl(house, new, ttl_s=1_200)).status_code == 200
+    house.clock.ahead_s += 900
+    await house.ask(PARIS, headers=fresh)
+    assert (await house.ask(PARIS)).headers["x-cache-entry"] == new
+    house.clock.ahead_s += 600  # its deadline is over
+    assert came_from(await house.ask(PARIS))[0] == "miss"
+    again = (await house.ask(PARIS)).headers["x-cache-entry"]
+    assert again != new
+    assert (await curate(house, again, text="Paris.")).status_code == 200
+
+
+async def test_a_curated_answer_is_refused_where_the_old_one_was(house: House) -> None:
+    old = (await house.ask(PARIS)).headers["x-cache-entry"]
+    hit = await house.ask(SIMILAR)
+    bad = {"verdict": "bad", "decision_id": hit.headers["x-cache-decision"]}
+    assert (await house.http.post("/v1/feedback", json=bad)).json()["done"] == "tombstoned"
+    assert (await curate(house, old, text="Paris, of course.")).status_code == 200
+    assert came_from(await house.ask(SIMILAR))[0] == "miss"

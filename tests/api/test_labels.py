@@ -382,6 +382,20 @@ async def test_a_label_counts_at_once_in_its_scope_and_is_undone_without_a_trace
     await undo(calibrated, 404, pair=one["pair"])
 
 
+async def test_an_undone_label_leaves_what_an_audit_condemned(calibrated: House) -> None:
+    (one,) = await praise(calibrated, SIMILAR[:1])
+    hit = await calibrated.ask(SIMILAR[0], max_tokens=100)
+    record = await calibrated.parts.decision_log.decision(
+        "default", hit.headers["x-cache-decision"]
+    )
+    assert record is not None
+    question, kept = record["fingerprint"], calibrated.parts.labels
+    await say(calibrated, one["pair"], "no")
+    await kept.tombstone("default", question, one["entry_id"], life_s=600)
+    await undo(calibrated, pair=one["pair"])
+    assert came_from(await calibrated.ask(SIMILAR[0], max_tokens=100))[0] != "semantic"
+
+
 async def test_another_verdict_replaces_the_one_before(calibrated: House) -> None:
     (one,) = await praise(calibrated, SIMILAR[:1])
     await say(calibrated, one["pair"], "no")

@@ -110,6 +110,16 @@ async def test_a_revoked_key_stops_at_once_where_it_was_revoked(tenants: Tenants
     assert await tenants.key(plain) is None
 
 
+async def test_a_key_that_is_changed_while_it_is_revoked_stays_revoked(tenants: Tenants) -> None:
+    key, plain = await tenants.create_key("acme", "")
+    records = await tenants._of(key.id)
+    await tenants.revoke_key(key.id)
+    with pytest.raises(NotFound):
+        await tenants._write(records, known=records)
+    assert await tenants.list_keys() == []
+    assert await tenants.key(plain) is None
+
+
 async def test_revoking_one_key_leaves_the_others(tenants: Tenants, clock: Clock) -> None:
     gone, _ = await tenants.create_key("acme")
     clock.now += 1

@@ -53,7 +53,7 @@ class Deadlines:
             meta = await command(self._redis, "HGET", f"{self._prefix}ids", entry_id)
             if meta is None:
                 return None
-            fingerprint, size, cost, whose, groups = orjson.loads(meta)
+            fingerprint, size, cost, whose, groups, *stands = orjson.loads(meta)
             keys = (f"{self._prefix}e:{fingerprint}", f"{self._prefix}v:{fingerprint}")
             value, vectors = await command(self._redis, "MGET", *keys)
             await self._sealer.know((value, vectors), at=codec.ID_END)
@@ -70,6 +70,7 @@ class Deadlines:
                 new_vectors = self._sealed("vectors", entry, codec.pack_vectors(row))
             else:
                 row = None
+            stands = [round(expires_at * 1000)] if stands else []  # of a curated answer
             more = len(new_value) - len(value)
             more += 2 * (len(new_vectors) - len(vectors or b""))
             now_ms = round(self._clock() * 1000)
@@ -77,7 +78,7 @@ class Deadlines:
             changed = await self._hot.change(
                 self._script,
                 *(entry_id, fingerprint, meta),
-                orjson.dumps([fingerprint, size + more, cost, whose, groups]),
+                orjson.dumps([fingerprint, size + more, cost, whose, groups, *stands]),
                 *(value, new_value, vectors or b"", new_vectors),
                 *(now_ms + life_ms, life_ms, more),
             )

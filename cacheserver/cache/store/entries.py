@@ -241,6 +241,8 @@ class Entries:
             entry.tenant,
             key_groups.groups_of_entry(entry),
         ]
+        if entry.curated_by is not None:
+            meta.append(round(entry.expires_at * 1000))  # until then no other answer replaces it
         arguments: list[str | bytes | float] = [
             entry.id,
             value,

@@ -113,7 +113,13 @@ end
 
 local status, dropped = 1, {}
 local old = (found[2] or ''):sub(2, 33)
-if ARGV[13] ~= '' and old ~= ARGV[13] then return {0, ARGV[12]} end
+if ARGV[13] ~= '' then
+  if old ~= ARGV[13] then return {0, ARGV[12]} end
+elseif old ~= '' then
+  -- A curated answer stands until its deadline, whatever was asked before or instead of it.
+  local raw = redis.call('HGET', IDS, old)
+  if raw and (cjson.decode(raw)[6] or 0) > tonumber(now) then return {0, ARGV[12]} end
+end
 if old ~= '' and drop(old) and old ~= id then dropped[1] = old end
 local bytes = redis.call('HINCRBY', STATE, 'bytes', meta[2])
 if max > 0 and bytes > max then

@@ -205,7 +205,7 @@ class EntrySearch:
         for id, meta, count in zip(ids, metas, counts, strict=True):
             if meta is None:
                 continue
-            fingerprint, size, _, tenant, groups = orjson.loads(meta)
+            fingerprint, size, _, tenant, groups, *_ = orjson.loads(meta)
             hits, saved = _hits(count)
             row = _Row(id, fingerprint, int(size), tenant, groups, hits, saved)
             if _may_match(row, wanted):

@@ -222,12 +222,9 @@ class LabelQueue:
         (stored,) = await self._entries.grouped([(entry.fingerprint, entry.id)])
         group = "" if stored is None else stored.group
         candidate = Candidate(entry, pair.similarity, group)
+        once = f"admin:{given.nonce}"
         await self._worker.condemn(
-            tenant,
-            pair.fingerprint,
-            candidate,
-            once=f"admin:{given.nonce}",
-            served=pair.served,
+            tenant, pair.fingerprint, candidate, once=once, served=pair.served, by=given.nonce
         )
         return replace(given, blamed=pair.served, group=group or entry.id)
 
@@ -235,7 +232,7 @@ class LabelQueue:
         if given.label is not None:
             await self._states.retract(tenant, given.scope, given.label)
         if given.condemned:
-            await self._labels.absolve(tenant, given.fingerprint, given.entry)
+            await self._labels.absolve(tenant, given.fingerprint, given.entry, by=given.nonce)
         if given.blamed:
             await self._worker.exonerate(
                 tenant, given.entry, given.group, once=f"undo:{given.nonce}"

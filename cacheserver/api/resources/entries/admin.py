@@ -7,6 +7,7 @@ from typing import Annotated, Any, Final
 from fastapi import APIRouter, Request
 from pydantic import BaseModel, ConfigDict, Field
 
+from cacheserver.api.admin_act import note_partly
 from cacheserver.api.resources.entries import shown
 from cacheserver.api.resources.entries.selection import (
     AllEntries,
@@ -123,6 +124,8 @@ async def set_ttl(request: Request, tenant: str, id: str) -> dict[str, Any]:
     )
     if changed is None:
         raise _absent()
+    if expires_at > entry.expires_at:  # once more: what was found wrong while the first one walked
+        await state.parts.labels.outlive(entry.tenant, entry.id, expires_at + 1)
     return {"tenant": entry.tenant, "entry_id": entry.id, "expires_at": expires_at}
 
 
@@ -173,13 +176,19 @@ async def set_answer(request: Request, tenant: str, id: str) -> dict[str, Any]:
     if asked.ttl_s is not None and not asked.beyond_maximum:
         _refuse_long(asked.ttl_s, _maximum(old, settings))
     ttl_s = asked.ttl_s or old.expires_at - old.created_at
+    if not asked.beyond_maximum:
+        ttl_s = min(ttl_s, _maximum(old, settings))
     entry = curated(old, asked.text, author=admin.name, now=now, ttl_s=ttl_s)
+    # What the old answer was found wrong for: its question was another one.
+    until = entry.expires_at + settings.stale_s + 1
+    await state.parts.labels.inherit(entry.tenant, old.id, entry.id, until)
     saved = state.parts.pricer.cost(entry.model, entry.usage, now)
     stored = await state.parts.entries.put(
         entry, keep_s=settings.stale_s, asked_at=now, replaces=Replaced(old.id, saved or 0)
     )
     if not stored:
         raise NotFound("this answer was purged or replaced meanwhile, or the text is too large")
+    note_partly(request)
     await state.parts.entries.entries.pin(entry.tenant, entry.id, pinned=True)
     found = await found_entry(state, tenant, entry.id)
     return {**await shown.whole(state, found), "replaced": old.id}

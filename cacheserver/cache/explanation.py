@@ -11,6 +11,7 @@ from typing import Any
 from cacheserver.cache.answer import kind_of
 from cacheserver.cache.freshness import EXPLAINED
 from cacheserver.core import evidence
+from cacheserver.core.keyed_digests import OTHER_KEY
 from cacheserver.core.money import usd
 from cacheserver.core.types import (
     Bar,
@@ -29,6 +30,7 @@ from cacheserver.core.types import (
 from cacheserver.matching.verification_outcome import Verified
 
 _DIGESTS = ("caller", "actor", "conversation")
+_TEXTS = ("asked", "system", "fingerprint")  # and a digest of the text, which could be guessed
 
 
 def explain(decision: Decision, bar: Bar | None, now: float) -> dict[str, Any]:
@@ -118,10 +120,27 @@ def for_caller(shown: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def record_for_caller(record: Mapping[str, Any]) -> dict[str, Any]:
-    """Reduce a record to what its tenant may see: without digests that could be guessed."""
+def record_for_caller(record: Mapping[str, Any], *, texts: bool = True) -> dict[str, Any]:
+    """Reduce a record to what its tenant may see: without digests that could be guessed.
+
+    `texts` False: also without texts, for a key that did not make the request.
+    """
     shown = {name: value for name, value in record.items() if name not in _DIGESTS}
-    return {**shown, "decision": for_caller(record["decision"])}
+    decision = for_caller(record["decision"])
+    if texts:
+        return {**shown, "decision": decision}
+    declared = record.get("declared")
+    return {
+        "withheld": OTHER_KEY,
+        **shown,
+        **dict.fromkeys(_TEXTS),
+        "declared": None if declared is None else {**declared, "question": None},
+        "decision": {
+            **decision,
+            "question": None,
+            "candidates": [{**one, "question": None} for one in decision["candidates"]],
+        },
+    }
 
 
 def verified(found: Verified) -> dict[str, Any]:

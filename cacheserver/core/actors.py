@@ -86,6 +86,13 @@ def key_of(caller: str) -> str:
     return caller.partition(".")[0]
 
 
+def is_of_key(caller: str, key_id: str | None) -> bool:
+    """Return whether a `caller` of `caller_of` came with this key; None: without one."""
+    if key_id is None:
+        return key_of(caller) in ("", _digest(""))
+    return key_of(caller) == _digest(key_id)
+
+
 def _digest(*parts: str) -> str:
     """Hex digits; each part comes with its length, so that no two lists spell the same."""
     whole = hashlib.sha256()

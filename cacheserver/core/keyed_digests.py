@@ -14,6 +14,7 @@ from cacheserver.core.types import Tenant
 
 # Said in place of a text that is not kept or not shown.
 NO_CONTENT: Final = "no-content"
+OTHER_KEY: Final = "other-key"  # of another key, or perhaps: the tenant's keys do not read all
 
 
 def keyed(tenant: Tenant, digest: str) -> str:

@@ -272,6 +272,8 @@ class Tenant:
     budgets: BudgetRules = field(default_factory=BudgetRules)
     limits: Limits = field(default_factory=Limits)
     verify: VerificationRules = field(default_factory=VerificationRules)
+    # Each key reads the texts of all; else of the requests it made itself, and of no stored answer.
+    keys_read_content: bool = False
     no_content: bool = False  # text is kept sealed, shown nowhere; its digests are keyed
     # Of those digests, in memory only; None: no content is kept back, or it is not at hand.
     digest_key: bytes | None = field(default=None, repr=False, compare=False)

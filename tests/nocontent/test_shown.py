@@ -74,6 +74,8 @@ async def test_no_route_shows_a_text_but_what_a_caller_asked_for_itself(house: H
     for tenant, who in (("plain", "ann"), ("sealed", "bob")):
         whole = tenant == "sealed"
         key = await without_content(house, tenant) if whole else await house.key(tenant)
+        allowed = {"keys_read_content": True}
+        await house.http.put(f"/admin/v1/tenants/{tenant}", headers=ADMIN, json=allowed)
         ids = await fill_more(house, who, key)
         ids["decision"], ids["entries"] = await near(house, who, key)
         await house.parts.decision_log.flush()

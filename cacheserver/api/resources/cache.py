@@ -9,6 +9,7 @@ from fastapi import APIRouter, Request
 from starlette.responses import JSONResponse, Response
 
 from cacheserver.api.components import Components
+from cacheserver.api.readable_texts import reads_decision
 from cacheserver.api.state import state_of
 from cacheserver.cache import explanation
 from cacheserver.cache.controls import name as checked_name
@@ -57,13 +58,17 @@ async def stats(request: Request) -> dict[str, Any]:
 
 @router.get("/v1/decisions/{id}", summary="All of a decision, for a day")
 async def decision(request: Request, id: str) -> dict[str, Any]:
-    """Show a decision and its nearest candidates; only the served one with its question."""
+    """Show a decision and its nearest candidates; only the served one with its question.
+
+    To a key that did not make the request its texts are shown only if the tenant's setting
+    `keys_read_content` is on.
+    """
     state = state_of(request)
     caller = await state.gate.admit(request)
     found = await state.parts.decision_log.decision(caller.tenant.name, id)
     if found is None:
         raise NotFound("no decision of yours has this id, or it is more than a day old")
-    return explanation.record_for_caller(found)
+    return explanation.record_for_caller(found, texts=reads_decision(caller, found))
 
 
 @router.post("/v1/purge", summary="Forget answers", openapi_extra=_PURGE_BODY)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final, TypeAlias
 
@@ -69,6 +69,8 @@ class Filters:
     since: float | None = None  # Unix seconds
     until: float | None = None
     similar: bool = False  # there was a candidate
+    # Whether `text` is looked for in a record: what may not be read must not be found either.
+    readable: Callable[[Mapping[str, Any]], bool] = lambda record: True
 
     @property
     def folded(self) -> str | None:
@@ -90,7 +92,10 @@ class Filters:
             and (self.since is None or record["at"] >= self.since)
             and (self.until is None or record["at"] < self.until)
             and not (self.similar and similarity is None)
-            and (folded is None or folded in (record["asked"] or "").casefold())
+            and (
+                folded is None
+                or (self.readable(record) and folded in (record["asked"] or "").casefold())
+            )
         )
 
     def select(self, rows: Rows) -> NDArray[np.bool_]:

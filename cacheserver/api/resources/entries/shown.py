@@ -10,22 +10,23 @@ from cacheserver.api.resources.entries.selection import withheld_of
 from cacheserver.api.state import AppState
 from cacheserver.cache.store.entry_search import EntryPage, FoundEntry
 from cacheserver.core import json_text
-from cacheserver.core.keyed_digests import NO_CONTENT
+from cacheserver.core.keyed_digests import NO_CONTENT, OTHER_KEY
 from cacheserver.core.money import usd
 from cacheserver.core.types import Entry
 
 BEGINNING = 300  # characters of an answer in a list
 
 
-async def page(state: AppState, found: EntryPage) -> dict[str, Any]:
-    """Return a page of a list."""
-    return {"items": await items(state, found.items), "next": found.next}
+async def page(state: AppState, found: EntryPage, *, texts: bool = True) -> dict[str, Any]:
+    """Return a page of a list; `texts` False: without questions and answers."""
+    return {"items": await items(state, found.items, texts=texts), "next": found.next}
 
 
-async def items(state: AppState, found: Sequence[FoundEntry]) -> list[dict[str, Any]]:
+async def items(
+    state: AppState, found: Sequence[FoundEntry], *, texts: bool = True
+) -> list[dict[str, Any]]:
     """Return entries as lines of a list, with the beginning of each answer."""
-    withheld = withheld_of(state.parts)
-    hidden = {one: await withheld(one) for one in {each.entry.tenant for each in found}}
+    hidden = {one: await _hidden(state, one, texts) for one in {one.entry.tenant for one in found}}
     now = state.parts.clock()
 
     def work() -> list[dict[str, Any]]:
@@ -34,24 +35,31 @@ async def items(state: AppState, found: Sequence[FoundEntry]) -> list[dict[str, 
     return await state.heavy.do(sum(len(one.entry.message) for one in found), work)
 
 
-async def whole(state: AppState, found: FoundEntry) -> dict[str, Any]:
+async def whole(state: AppState, found: FoundEntry, *, texts: bool = True) -> dict[str, Any]:
     """Return all of an entry: its line, and the message as Claude sent it, without an id."""
     entry = found.entry
-    hidden = await withheld_of(state.parts)(entry.tenant)
+    hidden = await _hidden(state, entry.tenant, texts)
 
     def work() -> dict[str, Any]:
         return {
             **_line(found, state.parts.clock(), hidden=hidden),
             "message": None if hidden else json_text.loads(entry.message),
             "usage": asdict(entry.usage),
-            "fingerprint": entry.fingerprint,
+            "fingerprint": entry.fingerprint if texts else None,  # of a text it could be guessed by
             "group": found.marks.group,
         }
 
     return await state.heavy.do(len(entry.message), work)
 
 
-def _line(found: FoundEntry, now: float, *, hidden: bool) -> dict[str, Any]:
+async def _hidden(state: AppState, tenant: str, texts: bool) -> str | None:
+    """Return why no text of a tenant is shown; None: texts are."""
+    if await withheld_of(state.parts)(tenant):
+        return NO_CONTENT
+    return None if texts else OTHER_KEY
+
+
+def _line(found: FoundEntry, now: float, *, hidden: str | None) -> dict[str, Any]:
     entry = found.entry
     shown = {
         "id": entry.id,
@@ -74,7 +82,7 @@ def _line(found: FoundEntry, now: float, *, hidden: bool) -> dict[str, Any]:
         "corroborated": found.marks.corroborated,
         "bytes": found.size,
     }
-    return {**shown, "withheld": NO_CONTENT} if hidden else shown
+    return {**shown, "withheld": hidden} if hidden else shown
 
 
 def _source(entry: Entry) -> str:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
+from functools import partial
 from math import nan
 from typing import Any, Final
 
@@ -10,6 +12,7 @@ from fastapi import APIRouter, Request
 from starlette.responses import Response
 
 from cacheserver.api.known_names import tenant_of
+from cacheserver.api.readable_texts import reads_decision
 from cacheserver.api.resources import usage_parameters
 from cacheserver.api.resources.tuning import lists
 from cacheserver.api.state import AppState, state_of
@@ -65,15 +68,19 @@ _MISSES: Final[Mapping[str, str]] = {**_TENANT, **_EVERY}
 async def own_decisions(request: Request) -> Response:
     """List and search the tenant's decisions, each as `GET /v1/decisions/{id}` shows it.
 
-    A page that took too long to fill has fewer items and a `next`.
+    Those of other keys have no texts, and `text` does not find them, unless the tenant's setting
+    `keys_read_content` is on. A page that took too long to fill has fewer items and a `next`.
     """
     state = state_of(request)
-    tenant = (await state.gate.admit(request)).tenant
+    caller = await state.gate.admit(request)
+    tenant, readable = caller.tenant, partial(reads_decision, caller)
     filters, limit, cursor = _read(request, _OWN)
     found = await state.parts.decision_search.newest(
-        filters, tenant=tenant.name, limit=limit, cursor=cursor
+        replace(filters, readable=readable), tenant=tenant.name, limit=limit, cursor=cursor
     )
-    items = [explanation.record_for_caller(record) for _, record in found.items]
+    items = [
+        explanation.record_for_caller(record, texts=readable(record)) for _, record in found.items
+    ]
     return _page(items, found, withheld=tenant.no_content)
 
 

@@ -22,7 +22,7 @@ from cacheserver.core import actors
 from cacheserver.core.errors import StoreError
 from cacheserver.core.single_flight import end
 from cacheserver.core.types import Tenant
-from cacheserver.erasure import ledger_rows
+from cacheserver.erasure import callers, ledger_rows
 from cacheserver.erasure.log import Erasure, Erasures
 from cacheserver.erasure.selectors import Selector
 from cacheserver.erasure.walk import ErasureCover, KeyWalk
@@ -158,9 +158,22 @@ class Eraser:
         await self.store.note(erasure)
         return erasure
 
-    async def carry_out(self, erasure: Erasure) -> Erased:
-        """Carry out a recorded erasure, even if the caller disconnects. Raises `StoreError`."""
-        task = asyncio.create_task(self._pass(erasure), name="erasure:pass")
+    async def inside(self, tenant: str) -> list[str]:
+        """Return the tenants inside a tenant, of callers with Anthropic keys of their own.
+
+        Raises `StoreError`.
+        """
+        await self._journal.flush()
+        await self._ledger.flush()
+        return await callers.names_inside(self._redis, self._prefix, tenant)
+
+    async def carry_out(self, erasure: Erasure, *more: Erasure) -> Erased:
+        """Carry out recorded erasures, even if the caller disconnects. Raises `StoreError`.
+
+        Returns what came of all of them: of `more`, of tenants inside the first one's, what they
+        removed. The store's file is written anew once, after the last.
+        """
+        task = asyncio.create_task(self._passes(erasure, more), name="erasure:pass")
         self._running.add(task)
         task.add_done_callback(self._ended)
         return await asyncio.shield(task)
@@ -188,10 +201,17 @@ class Eraser:
                 done += 1
         return done
 
-    async def _pass(self, erasure: Erasure) -> Erased:
+    async def _passes(self, erasure: Erasure, more: Sequence[Erasure]) -> Erased:
+        removed = Counter[str]()
+        for one in more:
+            removed += Counter((await self._pass(one, rewrite=False)).removed)
+        whole = await self._pass(erasure)
+        return replace(whole, removed=dict(sorted((removed + Counter(whole.removed)).items())))
+
+    async def _pass(self, erasure: Erasure, *, rewrite: bool = True) -> Erased:
         async with self._one_at_a_time:
             try:
-                return await self._do(erasure)
+                return await self._do(erasure, rewrite=rewrite)
             finally:
                 await self._tried(self.store.let_go(erasure))
 
@@ -200,7 +220,7 @@ class Eraser:
         if not task.cancelled() and task.exception() is not None:  # whoever asked may have left
             self._metrics.swallowed("erasure")
 
-    async def _do(self, erasure: Erasure) -> Erased:
+    async def _do(self, erasure: Erasure, *, rewrite: bool) -> Erased:
         await self._journal.flush()
         await self._ledger.flush()
         whole = erasure.selector.kind == "tenant"
@@ -246,7 +266,9 @@ class Eraser:
             removed["keys"] = await self._sealer.destroy(erasure.tenant, erasure.id)
         counts = {name: count for name, count in sorted(removed.items()) if count}
         file: File = "not verified"
-        if self.ours:
+        if self.ours and not rewrite:
+            file = "pending"
+        elif self.ours:
             file = await self._rewrite() if counts or not erasure.again else "rewritten"
         again_at = erasure.at + self._after_s
         await self.store.log(erasure, counts)

@@ -66,3 +66,10 @@ def conversation_group(tenant: str, mark: str) -> str:
 def entry_group(tenant: str, entry_id: str) -> str:
     """Return the group of one entry alone."""
     return f"i:{tenant_key(tenant)}:{entry_id}"
+
+
+def owner(group: str) -> str:
+    """Return the tenant of a purge group; "" for `EVERYTHING`."""
+    _, _, named = group.partition(":")
+    size, _, rest = named.partition(":")
+    return rest[: int(size)] if size.isdecimal() else ""

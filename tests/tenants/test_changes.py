@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Mapping
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import orjson
@@ -322,14 +321,6 @@ async def test_a_tenant_that_was_deleted_before_it_asked_is_a_404(house: House) 
     assert (never.status_code, "there is no tenant" in never.text) == (400, True)
     put = await house.http.put(path, headers=ADMIN, json={"max_ttl_s": 9_000})
     assert put.json()["own"] == {"max_ttl_s": 9_000}  # nothing of the one before
-
-
-async def test_a_deletion_says_what_callers_with_their_own_keys_have_left(tmp_path: Path) -> None:
-    async with House.open(tmp_path, credentials="caller", anthropic_api_key=None) as house:
-        path = "/admin/v1/tenants/acme"
-        await house.http.put(path, headers=ADMIN, json={"stale_s": 5})
-        gone = await house.http.request("DELETE", path, headers=ADMIN, json={"confirm": "acme"})
-        assert "POST /v1/erase" in gone.json()["erased"]["not_reached"][-1]
 
 
 async def test_a_keys_end_and_label_can_be_changed(house: House) -> None:

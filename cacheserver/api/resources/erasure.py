@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from fastapi import APIRouter, Request
@@ -50,11 +51,16 @@ async def erase(request: Request) -> dict[str, Any]:
     "/admin/v1/tenants/{name}/erase", tags=["admin"], summary="The same", openapi_extra=_BODY
 )
 async def erase_of(request: Request, name: str) -> dict[str, Any]:
-    """A tenant whose settings and keys were deleted can still be erased."""
+    """The same in the tenants inside it, of callers with Anthropic keys of their own: `callers` is
+    their number. A tenant whose settings and keys were deleted can still be erased.
+    """
     state = state_of(request)
     state.gate.admit_admin(request)
-    tenant = await tenant_of(state, name)
-    return await erase_as(state.parts, tenant, await state.object(request), who="admin")
+    tenant, fields = await tenant_of(state, name), await state.object(request)
+    selectors.read(fields, tenant)
+    inside = await state.parts.eraser.inside(tenant.name)
+    erased = await erase_as(state.parts, tenant, fields, who="admin", inside=inside)
+    return {**erased, "callers": len(inside)}
 
 
 @router.get("/admin/v1/tenants/{name}/erasures", tags=["admin"], summary="The erasures that were")
@@ -66,12 +72,26 @@ async def erasures(request: Request, name: str) -> list[dict[str, Any]]:
 
 
 async def erase_as(
-    parts: Components, tenant: Tenant, fields: Mapping[str, Any], *, who: str
+    parts: Components,
+    tenant: Tenant,
+    fields: Mapping[str, Any],
+    *,
+    who: str,
+    inside: Sequence[str] = (),
 ) -> dict[str, Any]:
-    """Erase of a tenant what `fields` select. Raises `BadRequest`, `StoreError`."""
+    """Erase what `fields` select of a tenant, and of those `inside` it.
+
+    Raises `BadRequest`, `StoreError`.
+    """
     selector = selectors.read(fields, tenant)
-    found = await parts.eraser.erase(tenant.name, selector, who=who)
-    parts.tenants.forget(tenant.name)  # of a whole tenant the keys went, of digests too
+    announced = [await parts.eraser.announce(tenant.name, selector, who=who)]
+    for name in inside:
+        own = {**fields, **({"tenant": name} if "tenant" in fields else {})}
+        selected = selectors.read(own, replace(tenant, name=name))
+        announced.append(await parts.eraser.announce(name, selected, who=who))
+    found = await parts.eraser.carry_out(*announced)
+    for name in (tenant.name, *inside):
+        parts.tenants.forget(name)  # of a whole tenant the keys went, of digests too
     return {"erased": selector.kind, **shown_erasure(found)}
 
 

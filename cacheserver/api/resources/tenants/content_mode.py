@@ -14,6 +14,7 @@ from typing import Any, Final, TypeVar
 from cacheserver.api.state import AppState
 from cacheserver.core.errors import BadRequest
 from cacheserver.erasure.erasure import Erased
+from cacheserver.erasure.log import Erasure
 from cacheserver.erasure.selectors import Selector
 from cacheserver.tenants.grace_cache import FRESH_S
 from cacheserver.tenants.tenant_json import Settings
@@ -48,15 +49,22 @@ async def erase_after(
 ) -> tuple[T, Erased]:
     """Take a step after which nothing more comes in as before, then erase all of a tenant.
 
-    Raises `StoreError`: what was announced is done later, by whichever server is there.
+    With it go the tenants inside it, of callers with Anthropic keys of their own. Raises
+    `StoreError`: what was announced is done later, by whichever server is there.
     """
     parts = state.parts
     alone = parts.eraser.ours  # of a store of our own there is one server
     delay_s = 0.0 if alone else _FOLLOWED_S
-    everything = Selector("tenant", (name,))
-    announced = await parts.eraser.announce(name, everything, who=who, delay_s=delay_s)
+    announced: dict[str, Erasure] = {}
+    for one in (name, *await parts.eraser.inside(name)):
+        everything = Selector("tenant", (one,))
+        announced[one] = await parts.eraser.announce(one, everything, who=who, delay_s=delay_s)
     done = await step()
     await asyncio.sleep(delay_s)
+    for one in await parts.eraser.inside(name):  # that asked for the first time meanwhile
+        if one not in announced:
+            everything = Selector("tenant", (one,))
+            announced[one] = await parts.eraser.announce(one, everything, who=who)
     if (prompts := parts.capabilities.prompt_caching) is not None:
         await prompts.writes.drain()  # of requests that have ended, under the digests of before
     # Whose turns a digest is made of is not known. Of others it costs a prompt cache read at most.
@@ -64,9 +72,11 @@ async def erase_after(
         await routing.router.forget()
     else:
         await parts.sticky_models.forget()  # of a time when it was not switched off
-    await parts.labels.forget_states(name)
-    erased = await parts.eraser.carry_out(announced)  # last: the store's file is written anew
-    parts.tenants.forget(name)  # with the content its key went
+    for one in announced:
+        await parts.labels.forget_states(one)
+    erased = await parts.eraser.carry_out(*announced.values())  # last: the file is written anew
+    for one in announced:
+        parts.tenants.forget(one)  # with the content its key went
     return done, erased
 
 

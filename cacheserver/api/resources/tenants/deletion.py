@@ -23,10 +23,6 @@ from cacheserver.erasure.erasure import SETTINGS_KEPT
 router = APIRouter(prefix="/admin/v1/tenants", tags=["admin"])
 
 _ROUNDS: Final = 3  # of the batch worker, to end what has not gone to Claude
-_OF_CALLERS: Final = (
-    "what callers with Anthropic keys of their own have inside the tenant: each erases theirs with "
-    "`POST /v1/erase`, and a purge of `all` removes the answers"
-)
 _BODY = json_body(
     {"confirm": {"type": "string", "description": "The tenant's name."}},
     {"the tenant shop": {"confirm": "shop"}},
@@ -54,7 +50,8 @@ async def delete_tenant(request: Request, name: str) -> dict[str, Any]:
     revoked = await tenants.revoke_keys(name)
     note_change(request, tenant=name, before={"keys": [key.id for key in revoked]}, after={})
     note_partly(request)
-    await _end_jobs(state, name)
+    for one in (name, *await state.parts.eraser.inside(name)):
+        await _end_jobs(state, one)
 
     async def keys_again() -> None:  # made meanwhile
         revoked.extend(await tenants.revoke_keys(name))
@@ -64,8 +61,6 @@ async def delete_tenant(request: Request, name: str) -> dict[str, Any]:
     note_change(request, tenant=name, before={"keys": [key.id for key in revoked]}, after={})
     shown = shown_erasure(erased)
     shown["kept"] = [kept for kept in shown["kept"] if kept != SETTINGS_KEPT]
-    if state.gate.credentials == "caller":
-        shown["not_reached"] = [*shown["not_reached"], _OF_CALLERS]
     return {
         "name": name,
         "revoked_keys": [key.id for key in revoked],

@@ -12,6 +12,7 @@ from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontext
 from typing import TypeVar
 
 import cacheserver.alerts.build as alerts
+import cacheserver.audit_jobs.build as audit_jobs
 import cacheserver.batches.build as batches
 import cacheserver.budgets.build as budgets
 import cacheserver.cache.build as cache
@@ -138,6 +139,7 @@ async def build(
         )
         parts.alerts = await plug("alerts", watch)
         parts.erasure = await plug("erasure", erasure.build(host))
+        parts.audit_jobs = await plug("analysis", audit_jobs.build(host))
         observers = () if telemetry is None else telemetry.observers
         yield Components(
             host, serving, parts, off, labels, hooks, spending, sizes, sampler, observers

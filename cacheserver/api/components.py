@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 from cacheserver.alerts.monitor import AlertMonitor
 from cacheserver.alerts.spend_history import SpendHistory
+from cacheserver.audit_jobs.jobs import AuditJobs
 from cacheserver.batches.scheduler import BatchScheduler
 from cacheserver.budgets.budgets import Budgets
 from cacheserver.budgets.build import SpendLimits
@@ -52,6 +53,7 @@ class Capabilities:
     """Capabilities plugged into the kernel; None if switched off."""
 
     alerts: AlertMonitor | None = None
+    audit_jobs: AuditJobs | None = None
     batches: BatchScheduler | None = None
     budgets: SpendLimits | None = None
     calibration: CalibrationParts | None = None
@@ -165,6 +167,10 @@ class Components:
     @property
     def alerts(self) -> AlertMonitor:
         return required(self.capabilities.alerts, "alerts")
+
+    @property
+    def audit_jobs(self) -> AuditJobs:
+        return required(self.capabilities.audit_jobs, "analysis")
 
     @property
     def batches(self) -> BatchScheduler:

@@ -31,11 +31,13 @@ _MEANING = {
     "502": "The connection to Claude failed or was lost",
     "503": "The store is away, or Claude has been failing: try again after `retry-after`",
     "504": "Claude did not answer in time",
+    "507": "The server's disk has too little room for the upload",
     "508": "The request has been through a cacheserver already",
     "529": "Too many calls wait for Claude, or Claude is overloaded",
 }
 _ANYWHERE = ("400", "401", "403", "429", "431", "503", "508")
 _WITH_BODY = ("408", "413", "415")
+_IN_A_STATE = ("/admin/v1/audits", "/admin/v1/labels")
 _OF_CLAUDE = ("402", "404", "413", "500", "502", "504", "529")
 _ASKS_CLAUDE = (
     *("/v1/messages", "/v1/messages/count_tokens", "/v1/models", "/v1/models/{id}"),
@@ -81,6 +83,7 @@ _CONTENT: dict[str, tuple[str, ...]] = {
     "/v1/messages": ("application/json", "text/event-stream"),
     "/v1/query": ("application/json", "text/event-stream"),
     "/v1/usage/export": ("text/csv", "application/x-ndjson", "application/vnd.apache.parquet"),
+    "/admin/v1/audits/{id}/page": ("text/html",),
     "/admin/v1/labels/export": ("application/x-ndjson",),
     f"{_BATCH}/{{id}}/results": ("application/x-jsonl",),
 }
@@ -147,9 +150,11 @@ def _errors(path: str, method: str, operation: Mapping[str, Any]) -> Iterator[st
     yield from _ANYWHERE
     if method != "get":
         yield from _WITH_BODY
-    if "{" in path or path == "/v1/feedback" or path.startswith("/admin/v1/labels"):
+    if "{" in path or path == "/v1/feedback" or path.startswith(_IN_A_STATE):
         yield "404"
         yield "409"
+    if path == "/admin/v1/audits" and method == "post":
+        yield "507"
     if path in _ASKS_CLAUDE:
         yield from _OF_CLAUDE
 

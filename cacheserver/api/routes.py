@@ -46,6 +46,7 @@ from cacheserver.api.resources.tenants import deletion as tenant_deletion
 from cacheserver.api.resources.tenants import keys as tenant_keys
 from cacheserver.api.resources.tenants import settings as tenant_settings
 from cacheserver.api.resources.tuning import decisions, scopes
+from cacheserver.api.resources.work import audits
 from cacheserver.api.state import state_of
 from cacheserver.core.errors import SwitchedOff
 from cacheserver.core.features import Feature
@@ -98,6 +99,7 @@ RESOURCES: Final[tuple[Resource, ...]] = (
     Resource(admin.router),
     Resource(keys.router),
     Resource(audit_trail.router),
+    Resource(audits.router, "analysis"),
 )
 
 

@@ -41,6 +41,19 @@ class ServerSettings(BaseModel):
         "The largest request body; `32MiB`, `512MB` and plain bytes are understood.",
         "Anthropic's own limit for Messages (32 MB).",
     )
+    max_audit_bytes: Bytes = setting(
+        1_000_000_000,
+        "The largest log that `POST /admin/v1/audits` takes, as it is sent: gzipped if it is.",
+        "Two million requests of 5 kB, gzipped to a tenth. It must come within "
+        "`CACHESERVER_BODY_TIMEOUT_S`: 1.7 MB a second.",
+    )
+    audit_days: int = setting(
+        7,
+        "Days that the report of an uploaded log is kept after its audit.",
+        "Long enough to be read and saved; reports have words of prompts in them.",
+        ge=1,
+        le=3_650,
+    )
     max_connections: int = setting(
         8_192,
         "Open connections at a time; fewer if the process may not open so many files.",

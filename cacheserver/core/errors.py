@@ -15,6 +15,7 @@ CacheServerError
 │   ├── TooLarge           413
 │   ├── Encoded            415  a body packed in a way we do not read
 │   ├── RateLimited        429  the tenant or the key asks faster than it may
+│   ├── DiskFull           507  the disk has no room for an upload
 │   └── Loop               508  the request has been through a cacheserver already
 ├── UpstreamError          Claude: its own status, headers and body
 │   ├── Overloaded         529  our own queue to Claude is full, or did not move
@@ -154,6 +155,11 @@ class RateLimited(CallerError):
 
     status = 429
     type = "rate_limit_error"
+
+
+class DiskFull(CallerError):
+    status = 507
+    type = "api_error"
 
 
 class Loop(CallerError):

@@ -90,6 +90,11 @@ def add(line: CommandLine) -> None:
     audit.add_argument(
         "--no-progress", dest="progress", action="store_false", help="do not show progress"
     )
+    audit.add_argument(
+        "--progress-json",
+        action="store_true",
+        help="show progress as JSON, an object on each line of standard error",
+    )
     audit.add_argument("--processes", type=int, help="number of processes; 0: one for each core")
     audit.set_defaults(run=run)
 
@@ -114,7 +119,8 @@ def run(args: argparse.Namespace) -> int:
     since, until = _time("--since", args.since), _time("--until", args.until)
     priced = price_file.build_pricer(prices)
     verification = _verification(args, settings, priced)
-    reading, tally, progress = ReadLog(), Tally(), Progress(on=args.progress)
+    reading, tally = ReadLog(), Tally()
+    progress = Progress(on=args.progress, as_json=args.progress_json)
     leaks = Leaks(priced.cost, ttl_s=args.ttl, systems=tally.systems)
     interrupted, done = False, 0
     try:

@@ -1,7 +1,8 @@
-"""Progress of an audit: a bar on a terminal, otherwise an occasional line."""
+"""Progress of an audit: a bar on a terminal, otherwise an occasional line; JSON for programs."""
 
 from __future__ import annotations
 
+import json
 import sys
 import time
 from typing import Final, TextIO
@@ -9,37 +10,45 @@ from typing import Final, TextIO
 _WIDTH: Final = 79
 _BAR: Final = 20
 _EVERY_S: Final = (0.2, 10.0)  # on a terminal, and elsewhere
+_JSON_EVERY_S: Final = 1.0
 
 
 class Progress:
-    """Writes to a stream; nothing where it is switched off."""
+    """Writes to a stream; nothing where it is switched off. `as_json`: an object on each line."""
 
-    def __init__(self, *, on: bool = True, to: TextIO | None = None) -> None:
-        self._on = on
+    def __init__(self, *, on: bool = True, to: TextIO | None = None, as_json: bool = False) -> None:
+        self._on = on or as_json
+        self._as_json = as_json
         self._to = sys.stderr if to is None else to
-        self._terminal = self._to.isatty()
+        self._terminal = self._to.isatty() and not as_json
         self._next = 0.0
         self._began: dict[str, float] = {}
 
     def read(self, done: int, whole: int) -> None:
         """Show the bytes read."""
         share = done / whole if whole else 1.0
-        self._show("reading", f"{share:4.0%} of {whole / 1e6:,.1f} MB", share)
+        self._show("reading", f"{share:4.0%} of {whole / 1e6:,.1f} MB", done, whole)
 
     def replayed(self, done: int, whole: int) -> None:
         """Show the requests replayed."""
         rate = done / max(0.001, time.monotonic() - self._begun("replaying"))
         text = f"{done:,} of {whole:,} requests, {rate:,.0f} a second"
-        self._show("replaying", text, done / whole if whole else 1.0)
+        self._show("replaying", text, done, whole)
 
     def end(self) -> None:
         if self._on and self._terminal:
             print(file=self._to)
 
-    def _show(self, doing: str, text: str, share: float) -> None:
+    def _show(self, doing: str, text: str, done: int, whole: int) -> None:
+        share = done / whole if whole else 1.0
         now = time.monotonic()
         began = self._begun(doing)
         if not self._on or (now < self._next and share < 1):
+            return
+        if self._as_json:
+            self._next = now + _JSON_EVERY_S
+            found = {"phase": doing, "done": done, "whole": whole, "seconds": round(now - began, 3)}
+            print(json.dumps(found), file=self._to, flush=True)
             return
         self._next = now + _EVERY_S[0 if self._terminal else 1]
         bar = ""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 
 from cacheserver.analysis.audit.progress import Progress
 
@@ -44,3 +45,18 @@ def test_how_long_it_will_take_is_told_once_that_can_be_known() -> None:
     progress._next = 0.0
     progress.replayed(100, 200)
     assert "10 s left" in to.getvalue()
+
+
+def test_a_program_reads_objects() -> None:
+    to = Terminal()
+    progress = Progress(on=False, to=to, as_json=True)
+    progress.read(1, 100)
+    progress.read(2, 100)  # too soon
+    progress.replayed(7, 7)
+    progress.end()
+    found = [json.loads(line) for line in to.getvalue().splitlines()]
+    assert [(one["phase"], one["done"], one["whole"]) for one in found] == [
+        ("reading", 1, 100),
+        ("replaying", 7, 7),
+    ]
+    assert all(one["seconds"] >= 0 for one in found)

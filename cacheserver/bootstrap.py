@@ -72,6 +72,7 @@ async def build(
     # What an operator must change is reported before anything is started.
     simulated = resolve_upstream(settings).base_url is None
     pricer = price_file.build_pricer(price_file.read_price_file(settings))
+    price_file.refuse_unpriced(pricer, settings.compare_with, clock())
     mail = alerts.mail_server(settings)
     async with AsyncExitStack() as stack:
         start = stack.enter_async_context

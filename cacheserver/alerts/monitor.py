@@ -260,4 +260,4 @@ class AlertMonitor:
         share = None
         if self._sources.wrong_hits is not None:
             share = await self._sources.wrong_hits.share([tenant.name])
-        return [digest(tenant.name, models, start, share, self._wrong_price)]
+        return [digest(tenant.name, models, start, share, self._wrong_price, tenant.compare_with)]

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from cacheserver.alerts.rules import Alert, clean, day_name
 from cacheserver.calibration import wrong_hit_rate
 from cacheserver.calibration.wrong_hit_rate import WrongShare
 from cacheserver.core.types import Nanodollars
+from cacheserver.ledger.comparison import ComparedSum, compared_sums
+from cacheserver.ledger.sums import COMPARED
 
 _NANO: Final = 1_000_000_000
 _DAY_S: Final = 86_400
@@ -29,10 +31,12 @@ def digest(
     start: int,
     share: WrongShare | None = None,
     wrong_price: Nanodollars = 0,
+    compare_with: str | None = None,
 ) -> Alert:
     """Return the digest of a tenant's requests, cost and savings in the week from `start`.
 
-    `share` is the share of wrong similar hits; `wrong_price` is the cost of one.
+    `share` is the share of wrong similar hits; `wrong_price` is the cost of one. `compare_with` is
+    the model that the tenant names.
     """
 
     def total(name: str) -> int:
@@ -57,6 +61,13 @@ def digest(
         f"Paid {_usd(paid)}{each}: {_usd(total('cost'))} for answers, {_usd(spent)} beside them.",
         f"Saved {_usd(saved)}, net {_usd(saved - spent)}.",
     ]
+    compared = compared_sums(
+        {name: total(name) for name in COMPARED}, [] if compare_with is None else [compare_with]
+    )
+    if compared:
+        sentence, more = _compared(compared)
+        lines.append(sentence)
+        facts |= more
     if semantic := total("semantic"):
         sentence, more = _wrong(
             wrong_hit_rate.estimate(semantic, share, wrong_price), share, saved - spent
@@ -69,6 +80,21 @@ def digest(
             lines.append(f"{clean(model)}: {sums.get('calls', 0):,} calls, {_usd(sums['cost'])}.")
     text = "\n".join(lines)
     return Alert("digest", tenant, "", day_name(start), text, facts, once_s=3 * _WEEK_S)
+
+
+def _compared(found: Sequence[ComparedSum]) -> tuple[str, Mapping[str, Any]]:
+    """Return the comparisons as a sentence and as facts."""
+    facts: dict[str, Any] = {}
+    bills: list[str] = []
+    for one in found:
+        facts[f"{one.name}_nanodollars"] = one.bill
+        facts[f"{one.name}_compared_cost_nanodollars"] = one.cost
+        if one.name != "named":
+            bills.append(f"{_usd(one.bill)} as all {one.name.capitalize()}")
+        elif one.model is not None:
+            facts["named_model"] = one.model
+            bills.append(f"{_usd(one.bill)} as all {clean(one.model)}")
+    return f"By estimate, the same requests without the cache: {', '.join(bills)}.", facts
 
 
 def _wrong(

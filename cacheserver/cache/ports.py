@@ -143,6 +143,10 @@ class Bill(Protocol):
 
 
 class Pricer(Protocol):
+    @property
+    def version(self) -> str:
+        """The version of the prices."""
+
     def bill(self, message: Mapping[str, Any], now: float) -> Bill | None:
         """The bill of a message asked for at `now`; None if the model has no price."""
 

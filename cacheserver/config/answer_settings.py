@@ -7,7 +7,7 @@ from pathlib import Path
 from pydantic import BaseModel
 
 from cacheserver.config.fields import setting
-from cacheserver.core.rules.routing import CHEAPEST_MODEL
+from cacheserver.core.rules.routing import CHEAPEST_MODEL, Model
 from cacheserver.core.types import DEFAULT_TTL_S, MAX_TTL_S
 
 
@@ -88,4 +88,10 @@ class AnswerSettings(BaseModel):
         "Only you know; at 0 the estimate of wrong answers stands beside the savings all the same.",
         ge=0,
         le=1_000_000,
+    )
+    compare_with: Model | None = setting(
+        None,
+        "A model: reports say what the same requests would have cost at it, for tenants that name "
+        "none.",
+        "None: reports compare with Opus and Sonnet alone; only you know what you used before.",
     )

@@ -41,6 +41,16 @@ class Bounds:
 
 
 @dataclass(frozen=True, slots=True)
+class Comparison:
+    """Bills of one request without the cache and its levers, all of its tokens at one model."""
+
+    opus: Nanodollars
+    sonnet: Nanodollars
+    model: str | None = None  # that the tenant named; None: none with a price
+    named: Nanodollars = 0  # at that model
+
+
+@dataclass(frozen=True, slots=True)
 class Row:
     """One record per request; `background` work has records of its own."""
 
@@ -71,6 +81,7 @@ class Row:
     verification: Nanodollars = 0
     # Of a call whose usage never arrived (`unknown`): shown and in the statistics, in no sum.
     estimated: Nanodollars | None = None
+    compared: Comparison | None = None  # None: there was no answer, or its cost is not known
 
     @property
     def unpriced(self) -> bool:

@@ -27,7 +27,7 @@ from cacheserver.core.rules.declared import DeclaredRules
 from cacheserver.core.rules.history import HistoryRules
 from cacheserver.core.rules.lengths import LengthRules
 from cacheserver.core.rules.limits import Limits
-from cacheserver.core.rules.routing import RoutingRules
+from cacheserver.core.rules.routing import Model, RoutingRules
 from cacheserver.core.rules.validation import Check
 from cacheserver.core.rules.verification import VerificationRules
 from cacheserver.core.usage import Usage as Usage
@@ -274,6 +274,8 @@ class Tenant:
     verify: VerificationRules = field(default_factory=VerificationRules)
     # Each key reads the texts of all; else of the requests it made itself, and of no stored answer.
     keys_read_content: bool = False
+    # Reports say what the same requests would have cost at this model; None: at Opus and Sonnet.
+    compare_with: Model | None = None
     no_content: bool = False  # text is kept sealed, shown nowhere; its digests are keyed
     # Of those digests, in memory only; None: no content is kept back, or it is not at hand.
     digest_key: bytes | None = field(default=None, repr=False, compare=False)

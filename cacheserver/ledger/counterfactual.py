@@ -42,18 +42,14 @@ def counterfactual_bills(model: str, usage: Usage, levers: Levers) -> Iterator[C
     The first bill has the cause "". With iterations, Claude's own steps are the bill, each at its
     model, and only the batch price can be separated.
     """
-    direct = replace(usage, service_tier="standard") if levers.queued else usage
+    direct = _direct(usage, levers)
     if usage.iterations:
         yield CounterfactualBill("", model, direct)
         yield CounterfactualBill("batch", model, usage)
         return
     unplanned = without_prompt_caching(direct) if levers.planned else direct
-    uncapped = unplanned
-    if levers.uncut is not None and levers.uncut > usage.output_tokens:
-        uncapped = replace(unplanned, output_tokens=levers.uncut)
-    whole = uncapped
-    if levers.trimmed:
-        whole = replace(uncapped, input_tokens=uncapped.input_tokens + levers.trimmed)
+    uncapped = _uncapped(unplanned, levers)
+    whole = _untrimmed(uncapped, levers)
     requested = levers.baseline or model
     yield CounterfactualBill("", requested, rescale_tokens(whole, model, requested))
     yield CounterfactualBill("routing", model, whole)
@@ -61,6 +57,31 @@ def counterfactual_bills(model: str, usage: Usage, levers: Levers) -> Iterator[C
     yield CounterfactualBill("output-cap", model, unplanned)
     yield CounterfactualBill("prompt-caching", model, direct)
     yield CounterfactualBill("batch", model, usage)
+
+
+def usage_without_levers(usage: Usage, levers: Levers) -> Usage:
+    """Return the usage of a call as it would have been without any lever, in its model's tokens."""
+    direct = _direct(usage, levers)
+    if usage.iterations:
+        return direct
+    unplanned = without_prompt_caching(direct) if levers.planned else direct
+    return _untrimmed(_uncapped(unplanned, levers), levers)
+
+
+def _direct(usage: Usage, levers: Levers) -> Usage:
+    return replace(usage, service_tier="standard") if levers.queued else usage
+
+
+def _uncapped(usage: Usage, levers: Levers) -> Usage:
+    if levers.uncut is None or levers.uncut <= usage.output_tokens:
+        return usage
+    return replace(usage, output_tokens=levers.uncut)
+
+
+def _untrimmed(usage: Usage, levers: Levers) -> Usage:
+    if not levers.trimmed:
+        return usage
+    return replace(usage, input_tokens=usage.input_tokens + levers.trimmed)
 
 
 def usage_of_miss(

@@ -14,12 +14,18 @@ from cacheserver.cache.ports import Claude, Ledger, Pricer
 from cacheserver.cache.request import Request
 from cacheserver.claude.upstream import Call, Reply, StreamReply
 from cacheserver.core import json_text
-from cacheserver.core.ledger_row import NOTHING, Bounds, Row
+from cacheserver.core.ledger_row import NOTHING, Bounds, Comparison, Row
 from cacheserver.core.money import Price
 from cacheserver.core.types import Candidate, Hit, Nanodollars, PlannedCall, Query, Usage
 from cacheserver.core.usage import usage_of, word
 from cacheserver.ledger import savings
-from cacheserver.ledger.counterfactual import Levers, usage_for, usage_of_miss
+from cacheserver.ledger.comparison import FREE, Comparisons
+from cacheserver.ledger.counterfactual import (
+    Levers,
+    usage_for,
+    usage_of_miss,
+    usage_without_levers,
+)
 from cacheserver.ledger.prompt_cache_warmth import PromptCacheWarmth
 
 
@@ -29,6 +35,7 @@ class LedgerRecorder:
     def __init__(self, pricer: Pricer, warmth: PromptCacheWarmth) -> None:
         self._pricer = pricer
         self._warmth = warmth
+        self._comparisons = Comparisons(pricer)
 
     def row(self, request: Request, settlement: Settlement) -> Row:
         """Build the row of a finished request. Raises nothing."""
@@ -38,12 +45,17 @@ class LedgerRecorder:
         paid = settlement.call is not None
         usage = settlement.usage if paid and settlement.usage is not None else NOTHING
         saved: Mapping[str, Nanodollars] = {}
+        compared = None
         if isinstance(decision, Hit) and outcome == decision.kind:
-            saved = self._of_hit(query, decision, settlement, now)
+            saved, compared = self._of_hit(request, decision, settlement)
         elif paid and settlement.cost is not None and settlement.model is not None:
             levers = levers_of_call(planned, way=settlement.way, output=usage.output_tokens)
             price = self._price(now)
             saved = savings.call_savings(price, settlement.model, usage, settlement.cost, levers)
+            compared = FREE
+            if settlement.cost:
+                whole = usage_without_levers(usage, levers)
+                compared = self._compare(request, settlement, settlement.model, whole)
             self._warmth.note(query.scope, usage, now)
         return Row(
             id=request.id,
@@ -70,17 +82,24 @@ class LedgerRecorder:
             batched=settlement.way != "direct" and paid,
             verification=0 if request.verified is None else request.verified.cost,
             estimated=settlement.cost if settlement.estimated and not paid else None,
+            compared=compared,
         )
 
     def _of_hit(
-        self, query: Query, hit: Hit, settlement: Settlement, now: float
-    ) -> Mapping[str, Nanodollars]:
+        self, request: Request, hit: Hit, settlement: Settlement
+    ) -> tuple[Mapping[str, Nanodollars], Comparison | None]:
+        """Return what a hit saved by cause, and its comparison; a stale answer has neither."""
+        query, now = request.query, request.started_at
         declared = query.controls.declared is not None
         if hit.kind == "coalesced":  # without us, each concurrent request would have paid this
-            bill, model = settlement.saved, settlement.model
-            if declared and settlement.usage is not None and model is not None:
-                bill = self._pricer.cost(model, usage_for(query, settlement.usage, model), now)
-            return savings.hit_savings(hit.kind, bill)
+            bill, model, usage = settlement.saved, settlement.model, settlement.usage
+            if usage is None or model is None:
+                return savings.hit_savings(hit.kind, bill), None
+            if declared:
+                usage = usage_for(query, usage, model)
+                bill = self._pricer.cost(model, usage, now)
+            compared = FREE if bill == 0 else self._compare(request, settlement, model, usage)
+            return savings.hit_savings(hit.kind, bill), compared
         match hit.candidate:
             case Candidate(entry=entry):
                 longer = 0
@@ -96,8 +115,20 @@ class LedgerRecorder:
                 )
                 self._warmth.note(query.scope, entry.usage, now)
                 cause = "verify" if hit.reason == "verified" else hit.kind
-                return savings.hit_savings(cause, self._pricer.cost(entry.model, usage, now))
-        return {}
+                bill = self._pricer.cost(entry.model, usage, now)
+                compared = None
+                if hit.kind != "stale":
+                    compared = self._compare(request, settlement, entry.model, usage)
+                return savings.hit_savings(cause, bill), compared
+        return {}, None
+
+    def _compare(
+        self, request: Request, settlement: Settlement, model: str, usage: Usage
+    ) -> Comparison | None:
+        if settlement.way == "queued" and usage.service_tier == "batch":  # by us alone
+            usage = replace(usage, service_tier="standard")
+        named = request.query.tenant.compare_with
+        return self._comparisons.of(model, usage, named, request.started_at)
 
     def _unknown(self, query: Query, settlement: Settlement, now: float) -> Bounds | None:
         """Return the cost bounds of attempts that were sent and got no complete answer."""

@@ -46,6 +46,17 @@ def _part(of: Literal["saved", "spent"], cause: str) -> Column:
     return _amount(f"{of}_{cause.replace('-', '_')}", lambda row: read(row).get(cause, 0))
 
 
+def _compared(name: str, field: str, type: ColumnType = "integer") -> Column:
+    """Return a column of the comparison; it is empty if there is none, or no model was named."""
+    read = attrgetter(field)
+
+    def value(row: Row, _: Usage) -> Any:
+        found = row.compared
+        return None if found is None or (field == "named" and not found.model) else read(found)
+
+    return Column(name, type, value)
+
+
 def _bound(row: Row, name: Literal["least", "most"]) -> int | None:
     if row.unknown is None:
         return None
@@ -88,6 +99,9 @@ COLUMNS: Final[tuple[Column, ...]] = (
     _field("batch_eligible", type="flag"),
     _field("batched", type="flag"),
     _field("claude_message_id", "call"),
+    *(_compared(f"compared_{name}_nanodollars", name) for name in ("opus", "sonnet")),
+    _compared("compared_model", "model", "text"),
+    _compared("compared_model_nanodollars", "named"),
 )
 
 

@@ -8,8 +8,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from typing import Final
+from zlib import crc32
 
-from cacheserver.core.ledger_row import CAUSES, GONE, OUTCOMES, SPENDS, Row
+from cacheserver.core.ledger_row import CAUSES, GONE, OUTCOMES, SPENDS, Comparison, Row
+from cacheserver.core.money import Nanodollars
+
+# Requests with bills at other models (`ledger.comparison`), what they did cost, and the bills; the
+# same of those whose tenant named a model, and the sum of that model's mark.
+COMPARED: Final = (
+    *("compared", "compared_cost", "opus_bill", "sonnet_bill"),
+    *("named", "named_cost", "named_bill", "named_mark"),
+)
 
 # The numbers that every request has come first: a vector ends with its last non-zero number.
 NAMES: Final = (
@@ -24,6 +33,7 @@ NAMES: Final = (
     "gone",  # failed requests whose callers disconnected or cancelled
     "unsupported",  # misses: a likely candidate, but too far from the labels and the prior
     *("verify_saved", "verify_spent"),
+    *COMPARED,
 )
 PLACE: Final[Mapping[str, int]] = {name: place for place, name in enumerate(NAMES)}
 
@@ -31,6 +41,7 @@ PLACE: Final[Mapping[str, int]] = {name: place for place, name in enumerate(NAME
 SHORT: Final = ("requests", "cost", "saved", "spent")
 
 _SAVED: Final = {cause: PLACE[f"{cause}_saved"] for cause in CAUSES}
+_COMPARED: Final = PLACE[COMPARED[0]]
 _SPENT: Final = {spend: PLACE[f"{spend}_spent"] for spend in SPENDS}
 
 
@@ -66,6 +77,8 @@ def row_sums(row: Row) -> list[tuple[int, int]]:
             ("web_searches", usage.web_searches),
         )
         found += [(PLACE[name], count) for name, count in counts if count]
+    if row.compared is not None:
+        found += _compared(row.compared, row.cost or 0)
     if row.unknown is not None:
         found.append((PLACE["unknown"], 1))
         bounds = (("unknown_least", row.unknown.least), ("unknown_most", row.unknown.most or 0))
@@ -73,6 +86,22 @@ def row_sums(row: Row) -> list[tuple[int, int]]:
         if row.unknown.most is None:
             found.append((PLACE["unbounded"], 1))
     return found
+
+
+def model_mark(model: str) -> int:
+    """Return a number of 16 bits for a model's name, the same on every server.
+
+    Of requests that were all compared with one model, the sum of the marks is their number times
+    its mark. So a sum over several models is known as one, and is not shown as any model's.
+    """
+    return crc32(model.encode()) & 0xFFFF
+
+
+def _compared(found: Comparison, cost: Nanodollars) -> list[tuple[int, int]]:
+    numbers = [1, cost, found.opus, found.sonnet]
+    if found.model is not None:
+        numbers += (1, cost, found.named, model_mark(found.model))
+    return [(place, number) for place, number in enumerate(numbers, _COMPARED) if number]
 
 
 def short_row_sums(row: Row) -> tuple[tuple[int, int], ...]:

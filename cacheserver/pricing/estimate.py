@@ -11,6 +11,7 @@ import math
 import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from typing import Annotated, Any, Final, Literal, TypeAlias
 
 from cacheserver.core.rules.bounds import STRICT, Bound
@@ -69,6 +70,7 @@ class WorkloadEstimate:
     plain: Nanodollars | None  # every request calls Claude, without prompt caching and batch
 
 
+@lru_cache(maxsize=256)  # callers choose names
 def chars_per_token(model: str) -> float:
     """Return the characters of English per token; for an unknown model the newer ratio."""
     found = _VERSION.search(model)

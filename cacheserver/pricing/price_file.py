@@ -33,6 +33,15 @@ def read_price_file(settings: Settings, given: Path | None = None) -> str | None
     return text
 
 
+def refuse_unpriced(pricer: Pricer, model: str | None, now: float) -> None:
+    """Raise `SettingsError` if `CACHESERVER_COMPARE_WITH` names a model without a price."""
+    if model is not None and pricer.rates(model, now) is None:
+        raise SettingsError(
+            f"`CACHESERVER_COMPARE_WITH`: no price of `{model}` is known; "
+            "give it one with `CACHESERVER_PRICES`"
+        )
+
+
 def build_pricer(text: str | None) -> Pricer:
     """Build a pricer from the rows of `text`; models that it does not name have built-in prices."""
     from cacheserver.pricing.prices import Pricer, load_overrides

@@ -20,7 +20,7 @@ from typing import Any, Final, NamedTuple
 
 import orjson
 
-from cacheserver.core.ledger_row import NOTHING, Bounds, Row
+from cacheserver.core.ledger_row import NOTHING, Bounds, Comparison, Row
 from cacheserver.core.types import Usage
 
 _LAYOUT = 1
@@ -31,7 +31,7 @@ STORED: Final = (
     *("at", "tenant", "key_id", "outcome", "reason", "asked", "model", "baseline", "task", "tags"),
     *("conversation", "usage", "cost", "saved", "spent", "prices", "call", "status", "unknown"),
     "flags",  # `_FLAGS`, the first in the lowest bit
-    *("verification", "estimated"),
+    *("verification", "estimated", "compared"),
 )
 _FLAGS: Final = ("stream", "batch_eligible", "batched")
 _FIRST_VERSION: Final = 20  # how many values every row has
@@ -53,6 +53,7 @@ _STORE: Final[Mapping[str, Callable[[Row], Any]]] = {
     "spent": lambda row: row.spent or 0,
     "unknown": lambda row: 0 if row.unknown is None else (row.unknown.least, row.unknown.most),
     "flags": lambda row: row.stream | row.batch_eligible << 1 | row.batched << 2,
+    "compared": lambda row: _compared(row.compared),
 }
 _LOAD: Final[Mapping[str, Callable[[Any], Any]]] = {
     "tags": tuple,
@@ -60,6 +61,7 @@ _LOAD: Final[Mapping[str, Callable[[Any], Any]]] = {
     "saved": lambda stored: stored or {},
     "spent": lambda stored: stored or {},
     "unknown": lambda stored: Bounds(*stored) if stored else None,
+    "compared": lambda stored: Comparison(*stored) if stored else None,
 }
 # Every answer waits for its row to be encoded: most values are read by one call.
 _READ: Final = attrgetter(*("at" if name in _STORE else name for name in STORED))
@@ -151,6 +153,14 @@ def _sound(value: Any) -> Any:
         case Mapping():
             return {_sound(name): _sound(one) for name, one in value.items()}
     return value
+
+
+def _compared(found: Comparison | None) -> Any:
+    if found is None:
+        return 0
+    if found.model is None:
+        return found.opus, found.sonnet
+    return found.opus, found.sonnet, found.model, found.named
 
 
 def _usage(stored: Any) -> Usage:

@@ -24,6 +24,7 @@ def default_tenant(settings: Settings) -> Tenant:
             target=None if settings.similarity is not None else settings.target,
             top_k=settings.top_k,
         ),
+        compare_with=settings.compare_with,
     )
 
 

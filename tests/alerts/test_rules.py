@@ -18,6 +18,7 @@ from cacheserver.budgets.rules import Balance, periods
 from cacheserver.cache.budget_verdict import Account, Amount
 from cacheserver.calibration.wrong_hit_rate import WrongShare
 from cacheserver.core.rules.alerts import AlertRules
+from cacheserver.ledger.sums import model_mark
 
 RULES = AlertRules()
 NUMBER = 500_000
@@ -190,6 +191,28 @@ def test_a_weeks_digest_says_what_was_asked_paid_and_saved() -> None:
     }
     assert "m: 4 calls, $3.00." in made.text
     assert "Paid $4.00, $0.3636 a request: $3.00 for answers, $1.00 beside them." in made.text
+
+
+def test_a_digest_says_what_the_week_would_have_cost_at_other_models() -> None:
+    model = "claude-haiku-4-5"
+    sums = {"requests": 2, "cost": USD, "compared": 2, "compared_cost": USD} | {
+        "opus_bill": 40 * USD,
+        "sonnet_bill": 20 * USD,
+        "named": 1,
+        "named_cost": USD,
+        "named_bill": 10 * USD,
+        "named_mark": model_mark(model),
+    }
+    made = digest("acme", {"m": sums}, 0, compare_with=model)
+    assert (
+        "By estimate, the same requests without the cache: $40.00 as all Opus, "
+        "$20.00 as all Sonnet, $10.00 as all claude-haiku-4-5." in made.text
+    )
+    assert made.facts["opus_nanodollars"] == 40 * USD
+    assert (made.facts["named_model"], made.facts["named_nanodollars"]) == (model, 10 * USD)
+    another = digest("acme", {"m": sums}, 0, compare_with="claude-opus-5")
+    assert "haiku" not in another.text
+    assert "By estimate" not in digest("acme", {"m": {"requests": 2, "cost": USD}}, 0).text
 
 
 def test_a_digest_has_the_wrong_hits_beside_the_savings() -> None:

@@ -28,7 +28,7 @@ async def asked(tmp_path: Path) -> AsyncIterator[tuple[House, str]]:
         key, other = await house.key("acme"), await house.key("beta")
         for _ in range(3):
             await house.ask("Capital of France?", key=key)
-        await house.ask("Capital of France?", key=other, model="claude-sonnet-5-5")
+        await house.ask("Capital of France?", key=other, model="claude-opus-4-8")
         yield house, key
 
 
@@ -60,7 +60,7 @@ async def test_a_tenant_sees_what_it_paid_and_saved_and_nothing_of_others(
         "met": True,
     }
     assert [model["model"] for model in found["models"]] == [MODEL]
-    for name in ("beta", "claude-sonnet-5-5"):
+    for name in ("beta", "claude-opus-4-8"):
         assert name not in json.dumps(found)
 
 
@@ -69,7 +69,7 @@ async def test_an_admin_sees_everybody_or_the_one_that_is_named(asked: tuple[Hou
     everybody = await usage(house, ADMIN_KEY, group_by="tenant,model")
     assert [(g["tenant"], g["model"], g["requests"]) for g in everybody["groups"]] == [
         ("acme", MODEL, 3),
-        ("beta", "claude-sonnet-5-5", 1),
+        ("beta", "claude-opus-4-8", 1),
     ]
     assert everybody["totals"]["requests"] == 4
     assert (await usage(house, ADMIN_KEY, tenant="beta"))["totals"]["requests"] == 1

@@ -6,7 +6,7 @@ A tenant sees its own; with the admin key, all of them or the one that `tenant` 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from datetime import UTC, datetime
 from typing import Any
 
@@ -128,12 +128,13 @@ async def report(
     share, learning = None, parts.capabilities.calibration
     if learning is not None and everything.get("semantic"):
         share = await learning.wrong_hits.share(tenants)
+    named = await named_models(parts, tenant)
     wrong_price = parts.wrong_hit_cost if parameters.wrong_price is None else parameters.wrong_price
     shown = {
         "from": _iso(parameters.start),
         "to": _iso(parameters.end),
         "tenant": tenant,
-        "totals": usage_report.totals(everything, parameters.target),
+        "totals": usage_report.totals(everything, parameters.target, named),
         "models": usage_report.models(models),
         "wrong_hits": usage_report.wrong_hits(everything, share, wrong_price),
     }
@@ -148,12 +149,24 @@ async def report(
     elif parameters.by:
         places = tuple(range(1, len(dimensions) + 1))
         # On a thread: by the minute there are tens of thousands of groups, and hits must not wait.
-        shown["groups"] = await asyncio.to_thread(_groups, _folded(found, places), parameters)
+        grouped = _folded(found, places)
+        shown["groups"] = await asyncio.to_thread(_groups, grouped, parameters, named)
     return shown
 
 
+async def named_models(parts: Components, tenant: str | None) -> list[str]:
+    """Return the models that requests may have been compared with: the tenant's own first."""
+    configured = (
+        parts.tenants.fresh("default") if tenant is None else await parts.tenants.get(tenant)
+    )
+    own = configured.compare_with
+    return [*([own] if own else []), *parts.pricer.models(parts.clock())]
+
+
 def _groups(
-    found: Mapping[tuple[Any, ...], dict[str, int]], parameters: UsageParameters
+    found: Mapping[tuple[Any, ...], dict[str, int]],
+    parameters: UsageParameters,
+    named: Collection[str],
 ) -> list[dict[str, Any]]:
     dimensions = [group for group in parameters.by if group not in usage_parameters.EXPANDED]
     by = next((group for group in parameters.by if group in usage_parameters.EXPANDED), None)
@@ -161,7 +174,7 @@ def _groups(
     for key in sorted(found, key=lambda key: tuple(str(part) for part in key)):
         names = dict(zip(dimensions, key, strict=True))
         if by is None:
-            shown.append({**names, **usage_report.totals(found[key], parameters.target)})
+            shown.append({**names, **usage_report.totals(found[key], parameters.target, named)})
         else:
             parts = usage_report.expanded(found[key], by)
             shown += (

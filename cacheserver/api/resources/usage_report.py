@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any
 
 from cacheserver.calibration.wrong_hit_rate import WrongShare, estimate
 from cacheserver.core.ledger_row import CAUSES, OUTCOMES, SPENDS
 from cacheserver.core.money import usd
 from cacheserver.core.types import Nanodollars
+from cacheserver.ledger.comparison import compared_sums
 from cacheserver.ledger.sums import SHORT
 
 Sums = Mapping[str, int]
@@ -25,7 +26,28 @@ def spent(sums: Sums) -> Nanodollars:
     return sum(sums.get(f"{spend}_spent", 0) for spend in SPENDS)
 
 
-def totals(sums: Sums, target: Nanodollars) -> dict[str, Any]:
+def comparisons(sums: Sums, named: Collection[str]) -> dict[str, Any]:
+    """Return what requests did cost beside their bill at Opus, Sonnet and the model named.
+
+    `named` are the models that may have been. `model` is null where several were.
+    """
+    return {
+        "estimate": True,  # other tokenizers count other tokens
+        **dict.fromkeys(("opus", "sonnet", "named")),
+        **{
+            one.name: {
+                "model": one.model,
+                "requests": one.requests,
+                "cost_usd": usd(one.cost),
+                "usd": usd(one.bill),
+                "difference_usd": usd(one.bill - one.cost),
+            }
+            for one in compared_sums(sums, named)
+        },
+    }
+
+
+def totals(sums: Sums, target: Nanodollars, named: Collection[str] = ()) -> dict[str, Any]:
     """Return the totals of one group: requests, costs, savings, and unknown amounts."""
     cost, requests = sums.get("cost", 0), sums.get("requests", 0)
     paid = cost + spent(sums)
@@ -33,7 +55,7 @@ def totals(sums: Sums, target: Nanodollars) -> dict[str, Any]:
         "requests": requests,
         "decisions": {outcome: sums.get(outcome, 0) for outcome in OUTCOMES},
         "calls": sums.get("calls", 0),
-        "tokens": {kind: sums.get(kind, 0) for kind in _TOKENS},
+        "tokens": tokens(sums),
         "web_searches": sums.get("web_searches", 0),
         "cost_usd": usd(cost),
         "spent_usd": usd(spent(sums)),
@@ -43,6 +65,7 @@ def totals(sums: Sums, target: Nanodollars) -> dict[str, Any]:
         "counterfactual_usd": usd(cost + saved(sums)),
         "saved_by_cause_usd": {c: usd(sums.get(f"{c}_saved", 0)) for c in CAUSES},
         "spent_by_cause_usd": {s: usd(sums.get(f"{s}_spent", 0)) for s in SPENDS},
+        "comparisons": comparisons(sums, named),
         "cost_per_call": per(paid, requests, target),
         "batch": {
             "batched": sums.get("batched", 0),
@@ -56,6 +79,11 @@ def totals(sums: Sums, target: Nanodollars) -> dict[str, Any]:
             "most_usd": None if sums.get("unbounded") else usd(sums.get("unknown_most", 0)),
         },
     }
+
+
+def tokens(sums: Sums) -> dict[str, int]:
+    """Return the tokens of calls by kind, cache writes by their lifetime."""
+    return {kind: sums.get(kind, 0) for kind in _TOKENS}
 
 
 def per(cost: Nanodollars, count: int, target: Nanodollars) -> dict[str, Any]:
@@ -79,6 +107,7 @@ def models(by_model: Mapping[str, Sums]) -> list[dict[str, Any]]:
             "share": round(sums.get("requests", 0) / requests, 6) if requests else 0.0,
             "cost_usd": usd(sums.get("cost", 0)),
             "cost_share": round(sums.get("cost", 0) / cost, 6) if cost else 0.0,
+            "tokens": tokens(sums),
         }
         for model, sums in sorted(by_model.items(), key=lambda item: -item[1].get("cost", 0))
     ]

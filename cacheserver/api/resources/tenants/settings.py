@@ -121,6 +121,13 @@ async def _check(state: AppState, before: Tenant, after: Tenant) -> None:
     if (routing := state.parts.capabilities.routing) is not None:
         await routing.router.check(after.routing, state.parts.clock())
     await refuse_closed_addresses(state.parts, after)
+    named = after.compare_with
+    if named is None or named == before.compare_with:
+        return
+    if state.parts.pricer.rates(named, state.parts.clock()) is None:
+        raise BadRequest(
+            "compare_with", f"no price of `{named}` is known; `GET /v1/prices` lists those that are"
+        )
 
 
 def _shown(state: AppState, name: str, found: Settings) -> dict[str, Any]:

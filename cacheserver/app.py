@@ -19,6 +19,7 @@ from cacheserver.api.access_log import AccessLog
 from cacheserver.api.admin_access import Admins
 from cacheserver.api.components import Components
 from cacheserver.api.dependencies import Gate
+from cacheserver.api.page_session import PageAccess
 from cacheserver.api.recent_queries import RecentQueries
 from cacheserver.api.server.connections import Connections
 from cacheserver.api.server.limits import Limits, within_files
@@ -33,6 +34,7 @@ from cacheserver.core.single_flight import end
 from cacheserver.storage.build import StoreServer
 from cacheserver.tenants.admin_keys import AdminKeys
 from cacheserver.tenants.audit_trail import AuditTrail
+from cacheserver.tenants.page_sessions import PageSessions
 
 logger = logging.getLogger(__name__)
 
@@ -45,7 +47,10 @@ _YOUNG_OBJECTS = 10_000  # about 1 MB
 
 
 def create_app(
-    parts: Components, settings: Settings, *, slowdown: Slowdown | None = None
+    parts: Components,
+    settings: Settings,
+    *,
+    slowdown: Slowdown | None = None,
 ) -> FastAPI:
     """The application over parts that run already."""
     limits = parts.capabilities.budgets
@@ -65,13 +70,19 @@ def create_app(
         # Its own spans hold paths and queries, and those may hold what somebody typed.
         telemetry={"tracing": False, "metrics": False, "logs": False, "auto_configure": False},
     )
-    admins = _admins(parts)
+    admins = _admins(parts, config.admin_key(settings))
     recent = RecentQueries(settings.hot_bytes // 2)
     parts.host.answers.memories.append(recent.forget)
     parts.metrics.gauges.watch_memory("requests", lambda: recent.size)
     parts.metrics.gauges.watch_memory("answers", lambda: parts.entries.entries.hot.size)
     app.state.app_state = AppState(
-        parts, gate, settings.max_body_bytes, settings.store_wait_s, recent, admins
+        parts,
+        gate,
+        settings.max_body_bytes,
+        settings.store_wait_s,
+        recent,
+        admins,
+        simulated=settings.upstream == "simulated",
     )
     errors.install(
         app,
@@ -89,15 +100,18 @@ def create_app(
     return app
 
 
-def _admins(parts: Components) -> Admins:
-    """The named admin keys and the audit trail, in the server's store."""
+def _admins(parts: Components, admin_key: str | None) -> Admins:
+    """The named admin keys, the page's sessions and the audit trail, in the server's store."""
     store, swallowed = parts.host.store, parts.metrics.swallowed
-    return Admins(
-        AdminKeys(store.redis, prefix=store.prefix, now=parts.clock, swallowed=swallowed),
-        AuditTrail(store.redis, prefix=store.prefix),
-        parts.clock,
-        swallowed,
+    keys = AdminKeys(store.redis, prefix=store.prefix, now=parts.clock, swallowed=swallowed)
+    page = PageAccess(
+        PageSessions(store.redis, prefix=store.prefix, now=parts.clock),
+        admin_keys=keys,
+        keys=parts.tenants,
+        admin_key=admin_key,
     )
+    trail = AuditTrail(store.redis, prefix=store.prefix)
+    return Admins(keys, trail, page, parts.clock, swallowed)
 
 
 async def run(
@@ -180,6 +194,7 @@ def _greeting(settings: Settings, parts: Components, listener: socket.socket) ->
     host, port = listener.getsockname()[:2]
     shown = f"[{host}]" if ":" in host else host
     yield f"Listening on http://{shown}:{port}"
+    yield f"Admin page: http://{shown}:{port}/admin"
     for repair in parts.repairs:
         yield f"The store was repaired: {repair}"
     if settings.upstream == "simulated":

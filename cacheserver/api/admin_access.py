@@ -1,4 +1,4 @@
-"""Middleware for admins: looks up a named admin key, and records each change in the audit trail.
+"""Middleware for admins: looks up a named key or a session, and records each change in the trail.
 
 Rule: a change is in the trail before its response leaves. If it cannot be recorded the response is
 a 503, for the store is away: the change may have been made. Refused requests are not recorded, for
@@ -18,12 +18,14 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from cacheserver.api import admin_act
 from cacheserver.api.admin_act import READING, AdminAct
 from cacheserver.api.dependencies import NAMED_KEY, joined, presented
-from cacheserver.core.errors import StoreError, Unavailable
+from cacheserver.api.page_session import COOKIE, SIGNED_IN, PageAccess
+from cacheserver.core.errors import Forbidden, StoreError, Unavailable
 from cacheserver.tenants.admin_keys import ADMIN_KEY_MARK, AdminKeys
 from cacheserver.tenants.audit_trail import AuditRecord, AuditTrail
 
 _MARK = ADMIN_KEY_MARK.encode()
 _CREDENTIALS = (b"authorization", b"x-api-key")
+_COOKIE = COOKIE.encode()
 _TENANT = ("name", "tenant")  # what a path calls a tenant
 _LONGEST_ID = 200
 
@@ -34,6 +36,7 @@ class Admins:
 
     keys: AdminKeys
     trail: AuditTrail
+    page: PageAccess
     clock: Callable[[], float]
     swallowed: Callable[[str], object]
 
@@ -59,6 +62,8 @@ class AdminAccess:
         state = scope.setdefault("state", {})
         if any(name in _CREDENTIALS and _MARK in value for name, value in scope["headers"]):
             state[NAMED_KEY] = await self._named(scope)
+        elif any(name == b"cookie" and _COOKIE in value for name, value in scope["headers"]):
+            state[SIGNED_IN] = await self._signed_in(scope)
         if scope["method"] in READING:
             await self._app(scope, receive, send)
         else:
@@ -75,6 +80,13 @@ class AdminAccess:
         except Unavailable as error:
             return error
         return None
+
+    async def _signed_in(self, scope: Scope) -> object:
+        """Return who the cookie is; None if nobody, the error if that is unknown or refused."""
+        try:
+            return await self._admins.page.of_request(HTTPConnection(scope))
+        except (Forbidden, Unavailable) as error:
+            return error
 
     async def _recorded(self, scope: Scope, receive: Receive, send: Send) -> None:
         act = admin_act.begin(scope)

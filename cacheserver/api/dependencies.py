@@ -17,11 +17,13 @@ from starlette.requests import HTTPConnection
 
 from cacheserver.api import admin_act
 from cacheserver.api.admin_act import READING, Admin
+from cacheserver.api.page_session import SIGNED_IN, SignedIn, admin_of
 from cacheserver.api.slowdown import Slowdown, WrongKey
 from cacheserver.budgets.rate_limits import RateLimits
 from cacheserver.core import request_context
 from cacheserver.core.errors import (
     BadRequest,
+    CacheServerError,
     Forbidden,
     Loop,
     SettingsError,
@@ -85,6 +87,8 @@ class Gate:
     async def _admitted(self, request: HTTPConnection) -> Caller:
         headers = joined(request.headers)
         refuse_loops(headers)
+        if (signed := self._signed_in(request)) is not None and signed.key is not None:
+            return Caller(await self._tenants.of_caller(signed.key.tenant), None, signed.key.id)
         if self.credentials == "caller":
             return await self._admit_with_own(request, headers)
         # Some clients send Anthropic's key beside ours: it is not asked for and goes nowhere.
@@ -95,7 +99,7 @@ class Gate:
         if len(ours) > 1:
             raise Unauthenticated("two different cacheserver keys were sent; send one")
         if sent and not ours:
-            raise self._wrong(request, f"what was sent is no cacheserver key: {_KEY_BEGINS}")
+            raise self.wrong(request, f"what was sent is no cacheserver key: {_KEY_BEGINS}")
         key = ours[0] if ours else ""
         return await self._admit_key(request, key, "`Authorization` or `x-api-key`")
 
@@ -115,7 +119,7 @@ class Gate:
                     "no admin key is set; set `CACHESERVER_ADMIN_KEY` and restart, or create a key "
                     "with `cacheserver admin-key create`"
                 )
-            raise self._wrong(request, message, "admin key") if sent else Unauthenticated(message)
+            raise self.wrong(request, message, "admin key") if sent else Unauthenticated(message)
         if not allows(admin.role, needed):
             raise Forbidden(
                 f"this needs an admin key with the role `{needed}`; `{admin.name}` has the role "
@@ -138,7 +142,17 @@ class Gate:
         named = request.scope.get("state", {}).get(NAMED_KEY)
         if isinstance(named, Unavailable):
             raise named
-        return Admin(named.name, named.role, named.id) if isinstance(named, AdminKey) else None
+        if isinstance(named, AdminKey):
+            return admin_of(named)
+        signed = self._signed_in(request)
+        return None if signed is None else signed.admin
+
+    def _signed_in(self, request: HTTPConnection) -> SignedIn | None:
+        """Return who the cookie of a request is. Raises what `AdminAccess` met while it asked."""
+        found = request.scope.get("state", {}).get(SIGNED_IN)
+        if isinstance(found, CacheServerError):
+            raise found
+        return found if isinstance(found, SignedIn) else None
 
     async def refuse_open_bind(self, host: str) -> None:
         """Raise `SettingsError` if a server that listens on `host` would be open to everybody."""
@@ -183,17 +197,18 @@ class Gate:
         if not plain:
             raise Unauthenticated(f"no cacheserver key was sent; send one in {where}")
         if not plain.startswith(KEY_MARK):
-            raise self._wrong(
+            raise self.wrong(
                 request, f"what was sent in {where} is no cacheserver key: {_KEY_BEGINS}"
             )
         key = await self._tenants.key(plain)
         if key is None:
-            raise self._wrong(
+            raise self.wrong(
                 request, "the cacheserver key is not known, or is over, or was revoked"
             )
         return Caller(await self._tenants.of_caller(key.tenant), None, key.id)
 
-    def _wrong(self, request: HTTPConnection, message: str, kind: str = "key") -> WrongKey:
+    def wrong(self, request: HTTPConnection, message: str, kind: str = "key") -> WrongKey:
+        """Return the error for a wrong key, whose answer is delayed."""
         return WrongKey(message, *self.slowdown.wrong(request, kind))
 
 

@@ -95,15 +95,18 @@ def install(
     app.add_middleware(Boundary, failed=failed, respond=_response, observers=observers)
 
 
-def shape(type: str, message: str, request_id: str) -> bytes:
-    """Return an error in Anthropic's JSON shape."""
+def shape(type: str, message: str, request_id: str, field: str | None = None) -> bytes:
+    """Return an error in Anthropic's JSON shape; `field` is the part of the request at fault."""
     error = {"type": type, "message": message}
+    if field is not None:
+        error["field"] = field
     return json_text.dumps({"type": "error", "error": error, "request_id": request_id})
 
 
 def _response(request: Request, error: Exception) -> Response:
     """Return an error's response in Anthropic's shape; `UpstreamError` is passed on unchanged."""
     headers: Mapping[str, str] = {}
+    field = error.field if isinstance(error, BadRequest) else None
     match error:
         case UpstreamError():
             headers = {n: v for n, v in error.headers.items() if n.lower() not in _NOT_PASSED_ON}
@@ -116,7 +119,7 @@ def _response(request: Request, error: Exception) -> Response:
             status, kind, message, headers = error.status, error.type, error.message, error.headers
         case RequestValidationError():
             wrong = _first(error)
-            status, kind, message = wrong.status, wrong.type, wrong.message
+            status, kind, message, field = wrong.status, wrong.type, wrong.message, wrong.field
         case HTTPException():
             status, message, headers = (
                 error.status_code,
@@ -140,7 +143,7 @@ def _response(request: Request, error: Exception) -> Response:
     if request.scope["path"].startswith("/v1/"):
         # Refused before the cache was looked at; what got further says so itself.
         headers = {"x-cache": "bypass", "x-cache-reason": "refused", **headers}
-    body = shape(kind, message, _id_of(request))
+    body = shape(kind, message, _id_of(request), field)
     return Response(body, status, headers, media_type="application/json")
 
 

@@ -11,7 +11,7 @@ from typing import Any
 
 from fastapi import FastAPI
 
-_OPEN = frozenset({"/healthz", "/readyz"})
+_OPEN = frozenset({"/healthz", "/readyz", "/admin/session"})
 _ADMIN = ("/admin", "/metrics")
 _KEYS: list[dict[str, list[str]]] = [{"key": []}, {"bearer": []}]
 _ADMIN_KEYS: list[dict[str, list[str]]] = [{"adminKey": []}, {"adminBearer": []}]

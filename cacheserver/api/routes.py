@@ -15,6 +15,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
+from cacheserver.api.admin_page import routes as admin_page
 from cacheserver.api.plain_route import PlainRoute
 from cacheserver.api.resources import (
     admin,
@@ -100,6 +101,8 @@ RESOURCES: Final[tuple[Resource, ...]] = (
     Resource(keys.router),
     Resource(audit_trail.router),
     Resource(audits.router, "analysis"),
+    Resource(admin_page.router),
+    Resource(admin_page.PAGES),
 )
 
 

@@ -14,6 +14,7 @@ from cacheserver.api.body import parse, read_body, refuse_crowd
 from cacheserver.api.components import Components
 from cacheserver.api.dependencies import Gate
 from cacheserver.api.heavy import HeavyWork
+from cacheserver.api.page_assets import Assets
 from cacheserver.api.recent_queries import RecentQueries
 
 T = TypeVar("T")
@@ -27,7 +28,9 @@ class AppState:
     store_wait_s: float  # of a request, in all
     recent: RecentQueries
     admins: Admins
+    simulated: bool  # the upstream is the simulated Claude
     heavy: HeavyWork = field(default_factory=HeavyWork)
+    assets: Assets = field(default_factory=Assets)  # of the admin page
 
     async def object(self, request: Request) -> dict[str, Any]:
         """Return a request's JSON object. Raises `BadRequest`, `TooLarge` and `Encoded`."""

@@ -326,6 +326,7 @@ def _kinds() -> tuple[Kind, ...]:
             ("secret", "string", "secret", "stays", "the server's secret", "always"),
             ("admin_keys", "hash", "adminkeys", "stays", "hashes, names, roles", own),
             ("admin_key_uses", "hash", "adminkeysused", "stays", "times", own),
+            ("page_sessions", "string", "adminsession:<digest>", "stays", "digests", "12 hours"),
             ("audit_trail", "stream", "audittrail", "stays", "who, when, what", "the last 10,000"),
             ("settings", "hash", "tenants", "stays", "settings; prompts to be pre-warmed", own),
             ("bars", "hash", "bars:T", "stays", "settings, of an earlier version", own),

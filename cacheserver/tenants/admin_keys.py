@@ -8,7 +8,6 @@ Rule: a record is used for `FRESH_S` seconds, so a revoked key stops within that
 
 from __future__ import annotations
 
-import hashlib
 import secrets
 import time
 from collections.abc import Callable
@@ -20,6 +19,7 @@ import orjson
 from cacheserver.core import names
 from cacheserver.core.errors import BadRequest, NotFound, StoreError
 from cacheserver.storage.connection import PREFIX, Connection, command, store_errors
+from cacheserver.tenants.api_key import digest_of
 from cacheserver.tenants.grace_cache import GraceCache
 
 Role: TypeAlias = Literal["read", "tune", "all"]
@@ -93,7 +93,7 @@ class AdminKeys:
         if len(left) >= MAX_KEYS:
             raise BadRequest("name", f"there are {MAX_KEYS} admin keys; revoke one first")
         plain = ADMIN_KEY_MARK + secrets.token_urlsafe(32)
-        digest = _digest(plain)
+        digest = digest_of(plain)
         key = AdminKey(digest[:16], name, checked, now, expires_at)
         fields = asdict(key)
         del fields["last_used_at"]
@@ -126,7 +126,10 @@ class AdminKeys:
 
         Raises `Unavailable` while Redis is away, unless the key was read a moment before.
         """
-        digest = _digest(plain)
+        return await self.by_digest(digest_of(plain))
+
+    async def by_digest(self, digest: str) -> AdminKey | None:
+        """Return the record of a key by its digest, as `find` does."""
 
         async def ask() -> AdminKey | None:
             record = await self._redis.hget(self._keys, digest)
@@ -184,8 +187,3 @@ def _admin_key(record: bytes | str) -> AdminKey:
 
 def _text(reply: bytes | str) -> str:
     return reply if isinstance(reply, str) else reply.decode()
-
-
-def _digest(plain: str) -> str:
-    """Hash a key. SHA-256 suffices: 256 random bits cannot be guessed."""
-    return hashlib.sha256(plain.encode()).hexdigest()

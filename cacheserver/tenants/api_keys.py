@@ -13,17 +13,14 @@ there are two records of that id.
 
 from __future__ import annotations
 
-import hashlib
 import re
 import secrets
 import time
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
-import orjson
 from redis.exceptions import WatchError
 
 from cacheserver.cache.controls import name as checked_name
@@ -33,6 +30,7 @@ from cacheserver.core.errors import BadRequest, NotFound, StoreError
 from cacheserver.core.rules.limits import Limits
 from cacheserver.storage.connection import PREFIX, Connection, store_errors
 from cacheserver.tenants.access import Access
+from cacheserver.tenants.api_key import ApiKey, decode, digest_of, encode
 from cacheserver.tenants.grace_cache import FRESH_S, GRACE_S, GraceCache
 
 __all__ = ["FRESH_S", "GRACE_S", "KEY_MARK", "ApiKey", "ApiKeys"]
@@ -48,21 +46,6 @@ _DAY_S = 86_400
 # An expired key is listed for this long; then the next key created deletes it.
 _SHOWN_S = 30 * _DAY_S
 _SEEN = 10_000  # keys whose last day is in memory, to be written once a day
-
-
-@dataclass(frozen=True, slots=True)
-class ApiKey:
-    """Stored record of a key. The key itself is not stored."""
-
-    id: str  # of the first key's hash, so that it says nothing about the key
-    tenant: str
-    label: str
-    created_at: float  # of this key, not of an earlier one with the same id
-    expires_at: float | None = None  # from then on it is refused
-    limits: Limits = field(default_factory=Limits)
-    replaced: bool = False  # there is a newer key of the same id
-    overlaps_until: float | None = None  # until then the previous key is valid too
-    last_used: str | None = None  # a day, as 2026-12-31; None: not since days are recorded
 
 
 class ApiKeys:
@@ -113,7 +96,7 @@ class ApiKeys:
         await self._access.require()
         self._closed.forget("")
         with store_errors():
-            await self._redis.hset(self._keys, digest, _record(key))
+            await self._redis.hset(self._keys, digest, encode(key))
         await self._forget_expired()
         return key, plain
 
@@ -206,7 +189,7 @@ class ApiKeys:
             records = await self._redis.hvals(self._keys)
             used = await self._redis.hgetall(self._used)
         days = {_text(id): _text(day) for id, day in used.items()}
-        found = [replace(key, last_used=days.get(key.id)) for key in map(_api_key, records)]
+        found = [replace(key, last_used=days.get(key.id)) for key in map(decode, records)]
         if found:
             await self._note_keys()
         return sorted((k for k in found if not k.replaced), key=lambda k: (k.created_at, k.id))
@@ -254,13 +237,14 @@ class ApiKeys:
 
         Raises `Unavailable` while Redis is away, unless the key was read in the last `GRACE_S`.
         """
-        if not plain.startswith(KEY_MARK):
-            return None
-        digest = _digest(plain)
+        return await self.by_digest(digest_of(plain)) if plain.startswith(KEY_MARK) else None
+
+    async def by_digest(self, digest: str) -> ApiKey | None:
+        """Return the record of a key by its digest, as `key` does."""
 
         async def ask() -> ApiKey | None:
             record = await self._redis.hget(self._keys, digest)
-            return None if record is None else _api_key(record)
+            return None if record is None else decode(record)
 
         found = await self._found.get(digest, ask)
         now = self._now()
@@ -303,7 +287,7 @@ class ApiKeys:
         """Return the records of a key by digest, one of them not replaced. Raises `NotFound`."""
         with store_errors():
             stored = await self._redis.hgetall(self._keys)
-        records = {_text(digest): _api_key(record) for digest, record in stored.items()}
+        records = {_text(digest): decode(record) for digest, record in stored.items()}
         found = {digest: key for digest, key in records.items() if key.id == key_id}
         if all(key.replaced for key in found.values()):
             raise NotFound(f"there is no key {key_id[:64]!r}; `cacheserver key list` shows those")
@@ -334,7 +318,7 @@ class ApiKeys:
                 if key is None:
                     pipe.hdel(self._keys, digest)
                 else:
-                    pipe.hset(self._keys, digest, _record(key))
+                    pipe.hset(self._keys, digest, encode(key))
             try:
                 await pipe.execute()
             except WatchError:
@@ -347,7 +331,7 @@ class ApiKeys:
         old = self._now() - _SHOWN_S
         over = {
             _text(digest): None
-            for digest, key in ((d, _api_key(record)) for d, record in stored.items())
+            for digest, key in ((d, decode(record)) for d, record in stored.items())
             if key.expires_at is not None
             and (key.expires_at < old or (key.replaced and key.expires_at <= self._now()))
         }
@@ -362,39 +346,8 @@ class ApiKeys:
 def _new_key() -> tuple[str, str]:
     """Return a new key and its digest."""
     plain = KEY_MARK + secrets.token_urlsafe(32)
-    return plain, _digest(plain)
-
-
-def _record(key: ApiKey) -> bytes:
-    fields = asdict(key)
-    del fields["last_used"]
-    return orjson.dumps(fields)
-
-
-def _api_key(record: bytes | str) -> ApiKey:
-    """Decode a record, which another version may have written."""
-    try:
-        fields: dict[str, Any] = orjson.loads(record)
-        limits = fields.get("limits") or {}
-        values = {name: limits.get(name) for name in Limits.__dataclass_fields__}
-        return ApiKey(
-            id=fields["id"],
-            tenant=fields["tenant"],
-            label=fields["label"],
-            created_at=fields["created_at"],
-            expires_at=fields.get("expires_at"),
-            limits=Limits(**values),
-            replaced=bool(fields.get("replaced")),
-            overlaps_until=fields.get("overlaps_until"),
-        )
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise StoreError("an API key's record in the store is damaged") from error
+    return plain, digest_of(plain)
 
 
 def _text(reply: bytes | str) -> str:
     return reply if isinstance(reply, str) else reply.decode()
-
-
-def _digest(plain: str) -> str:
-    """Hash a key. SHA-256 suffices: 256 random bits cannot be guessed."""
-    return hashlib.sha256(plain.encode()).hexdigest()

@@ -39,7 +39,7 @@ async def operations(house: House) -> list[tuple[str, str, dict[str, Any]]]:
         (method.upper(), path, operation)
         for path, methods in described["paths"].items()
         for method, operation in methods.items()
-        if path.startswith(("/admin", "/metrics"))
+        if path.startswith(("/admin/v1", "/metrics"))
     ]
 
 

@@ -328,6 +328,7 @@ def _kinds() -> tuple[Kind, ...]:
             ("admin_key_uses", "hash", "adminkeysused", "stays", "times", own),
             ("page_sessions", "string", "adminsession:<digest>", "stays", "digests", "12 hours"),
             ("audit_trail", "stream", "audittrail", "stays", "who, when, what", "the last 10,000"),
+            ("tunings", "stream", "audittrail:tune", "stays", "who, when, what", "the last 10,000"),
             ("settings", "hash", "tenants", "stays", "settings; prompts to be pre-warmed", own),
             ("bars", "hash", "bars:T", "stays", "settings, of an earlier version", own),
             ("bar_changes", "stream", "barlog:T", "stays", "settings, who", "the last 10,000"),

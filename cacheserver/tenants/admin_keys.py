@@ -45,6 +45,7 @@ class AdminKey:
     created_at: float
     expires_at: float | None = None  # from then on it is refused
     last_used_at: float | None = None  # to the minute; None: never
+    damaged: bool = False  # its record cannot be read: it is refused, and can be revoked
 
 
 def allows(held: Role, needed: Role) -> bool:
@@ -96,12 +97,12 @@ class AdminKeys:
         digest = digest_of(plain)
         key = AdminKey(digest[:16], name, checked, now, expires_at)
         fields = asdict(key)
-        del fields["last_used_at"]
+        del fields["last_used_at"], fields["damaged"]
         await command(self._redis, "HSET", self._keys, digest, orjson.dumps(fields))
         return key, plain
 
     async def list(self) -> list[AdminKey]:
-        """Return every admin key, oldest first. Raises `StoreError`."""
+        """Return every admin key, oldest first, those that are damaged too. Raises `StoreError`."""
         records = await self._records()
         used = await command(self._redis, "HGETALL", self._used)
         at = {id.decode(): float(when) for id, when in used.items()}
@@ -155,7 +156,7 @@ class AdminKeys:
     async def _records(self) -> dict[str, AdminKey]:
         with store_errors():
             stored = await self._redis.hgetall(self._keys)
-        return {_text(digest): _admin_key(record) for digest, record in stored.items()}
+        return {_text(digest): _listed(_text(digest), record) for digest, record in stored.items()}
 
 
 def read_role(field: str, value: object) -> Role:
@@ -183,6 +184,14 @@ def _admin_key(record: bytes | str) -> AdminKey:
         )
     except (ValueError, KeyError, TypeError, AttributeError, BadRequest) as error:
         raise StoreError("an admin key's record in the store is damaged") from error
+
+
+def _listed(digest: str, record: bytes | str) -> AdminKey:
+    """Decode a record for the list, in which one that is damaged must not hide the others."""
+    try:
+        return _admin_key(record)
+    except StoreError:
+        return AdminKey(digest[:16], "(damaged)", "read", 0.0, damaged=True)
 
 
 def _text(reply: bytes | str) -> str:

@@ -1,6 +1,9 @@
 """The audit trail: every change by an admin, with who made it, when and what it changed.
 
-    P audittrail  stream: the last 10,000 changes, each as JSON
+    P audittrail       stream: the last 10,000 changes by keys with the role `all`, each as JSON
+    P audittrail:tune  stream: the same by keys with the role `tune`
+
+Such a key can make many cheap changes, and must push out none that only `all` may make.
 
 Rule: it holds names, ids, numbers and settings. Texts of questions and answers, and secrets, are
 never in it: of a request's body only the names of its fields, of a setting only what `differences`
@@ -10,7 +13,7 @@ shows. It is no content, so an erasure leaves it.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any, Final
 
@@ -22,7 +25,8 @@ from cacheserver.storage.connection import PREFIX, Connection, command
 MAX_CHANGES: Final = 10_000  # some 4 MB; the oldest beyond it are dropped
 
 _PAGE = 1_000  # changes that are read and filtered at a time, some 2 ms
-_CURSOR = re.compile(r"[0-9]{1,20}-[0-9]{1,20}")
+_TUNE = ":tune"  # ends the key of the second stream, and the ids of its changes
+_CURSOR = re.compile(rf"[0-9]{{1,20}}-[0-9]{{1,20}}({_TUNE})?")
 _MOST_SHOWN = 100  # settings of one change
 _NOT_SHOWN = "(not shown)"
 # Settings that hold secrets, addresses with secrets in them, or prompts.
@@ -79,9 +83,10 @@ class AuditTrail:
         self._most = most
 
     async def add(self, record: AuditRecord) -> None:
-        """Record a change; beyond the bound the oldest is dropped."""
+        """Record a change; beyond the bound the oldest of its stream is dropped."""
         row = orjson.dumps(asdict(record))
-        await command(self._redis, "XADD", self._key, "MAXLEN", "=", self._most, "*", "r", row)
+        key = self._key + (_TUNE if record.role == "tune" else "")
+        await command(self._redis, "XADD", key, "MAXLEN", "=", self._most, "*", "r", row)
 
     async def page(
         self, wanted: AuditFilter, *, limit: int, cursor: str | None = None
@@ -93,19 +98,43 @@ class AuditTrail:
         if cursor is not None and not _CURSOR.fullmatch(cursor):
             raise BadRequest("cursor", "must be the `next` of an earlier page")
         found: list[dict[str, Any]] = []
-        last = cursor
+        streams = [self._newest(ending, cursor) for ending in ("", _TUNE)]
+        heads = [await anext(stream, None) for stream in streams]
+        while any(heads):
+            newest = max(range(len(heads)), key=lambda at: _place(heads[at]))
+            shown = heads[newest]
+            assert shown is not None
+            if wanted.takes(shown):
+                if len(found) == limit:
+                    return found, found[-1]["id"]
+                found.append(shown)
+            heads[newest] = await anext(streams[newest], None)
+        return found, None
+
+    async def _newest(self, ending: str, cursor: str | None) -> AsyncIterator[dict[str, Any]]:
+        """Yield the changes of a stream that come after a cursor in the list, newest first."""
+        end = "+"
+        if cursor is not None:
+            id, _, _ = cursor.partition(":")
+            # Ids of two streams may be equal: then the one with the role `tune` comes first.
+            end = id if cursor.endswith(_TUNE) and not ending else f"({id}"
+        key = self._key + ending
         while True:
-            end = "+" if last is None else f"({last}"
-            rows = await command(self._redis, "XREVRANGE", self._key, end, "-", "COUNT", _PAGE)
+            rows = await command(self._redis, "XREVRANGE", key, end, "-", "COUNT", _PAGE)
             for change_id, row in rows:
-                shown = {"id": change_id.decode(), **orjson.loads(row[b"r"])}
-                if wanted.takes(shown):
-                    if len(found) == limit:
-                        return found, found[-1]["id"]
-                    found.append(shown)
+                yield {"id": change_id.decode() + ending, **orjson.loads(row[b"r"])}
             if len(rows) < _PAGE:
-                return found, None
-            last = rows[-1][0].decode()
+                return
+            end = f"({rows[-1][0].decode()}"
+
+
+def _place(shown: Mapping[str, Any] | None) -> tuple[int, int, bool]:
+    """Return the place of a change in time; of none, before all."""
+    if shown is None:
+        return (-1, 0, False)
+    ms, _, rest = shown["id"].partition("-")
+    number, _, role = rest.partition(":")
+    return (int(ms), int(number), bool(role))
 
 
 def differences(before: Mapping[str, Any], after: Mapping[str, Any]) -> dict[str, dict[str, Any]]:

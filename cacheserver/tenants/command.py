@@ -139,6 +139,8 @@ async def _list_admins(keys: AdminKeys) -> None:
         if key.expires_at is not None:
             over = key.expires_at <= time.time()
             facts.append(f"{'expired' if over else 'expires'} {_shown(key.expires_at)}")
+        if key.damaged:
+            facts = ["its record cannot be read; revoke it"]
         print(f"{key.id}  {_shown(key.created_at)}  {key.role}  {key.name}  ({'; '.join(facts)})")
 
 
@@ -238,14 +240,14 @@ def _with_tenants(
         from cacheserver.tenants.store import Tenants
 
         async with _connected(settings) as redis:
-            if change is not None:
-                await _record(redis, settings, change, args)
             tenants = Tenants(
                 redis,
                 prefix=settings.redis_prefix,
                 defaults=Tenant(name="default"),
                 access=settings.data_dir / "access",
             )
+            if change is not None:
+                await _record(redis, settings, change, args, tenant=await _tenant(tenants, args))
             await command(tenants)
 
     asyncio.run(run())
@@ -270,8 +272,20 @@ def _with_admins(
     return 0
 
 
+async def _tenant(tenants: Tenants, args: argparse.Namespace) -> str | None:
+    """Return the tenant that a command is about: the one it names, or that of the key."""
+    if (key_id := getattr(args, "id", None)) is None:
+        return getattr(args, "tenant", None)
+    return (await tenants.find_key(key_id)).tenant
+
+
 async def _record(
-    redis: Connection, settings: Settings, change: str, args: argparse.Namespace
+    redis: Connection,
+    settings: Settings,
+    change: str,
+    args: argparse.Namespace,
+    *,
+    tenant: str | None = None,
 ) -> None:
     """Record a change in the audit trail. Who made it is the user of this machine."""
     from cacheserver.tenants.audit_trail import AuditRecord, AuditTrail
@@ -292,7 +306,7 @@ async def _record(
         role="all",
         method="command",
         route=f"cacheserver {change}",
-        tenant=getattr(args, "tenant", None),
+        tenant=tenant,
         target=target,
     )
     await AuditTrail(redis, prefix=settings.redis_prefix).add(record)

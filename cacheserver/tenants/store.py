@@ -255,6 +255,11 @@ class Tenants(ApiKeys):
         """Drop a tenant's cached settings and key."""
         self._read.forget(tenant)
 
+    async def find_key(self, key_id: str) -> ApiKey:
+        """Return a key by its id. Raises `NotFound` and `StoreError`."""
+        records = await self._of(key_id)
+        return next(key for key in records.values() if not key.replaced)
+
     async def list_tenants(self) -> list[Tenant]:
         """Return every tenant that has settings or a key, by name, without keys of digests."""
         with store_errors():

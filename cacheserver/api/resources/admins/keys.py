@@ -36,8 +36,9 @@ _BODY = json_body(
 
 @router.get("/admin-keys", summary="Every named admin key, without the key itself")
 async def admin_keys(request: Request) -> dict[str, Any]:
-    """List the keys, oldest first: name, role, creation, expiry and last use. There are 100 at
-    most, so `next` is null. The key that `CACHESERVER_ADMIN_KEY` sets is not among them: it is
+    """List the keys, oldest first: name, role, creation, expiry and last use. One whose record
+    cannot be read is `damaged`: it opens nothing, and can be revoked. There are 100 at most, so
+    `next` is null. The key that `CACHESERVER_ADMIN_KEY` sets is not among them: it is
     called `admin` and has the role `all`.
     """
     state = state_of(request)

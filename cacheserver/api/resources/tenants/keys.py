@@ -8,6 +8,7 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Query, Request
 
+from cacheserver.api.admin_act import note_change
 from cacheserver.api.json_body import json_body
 from cacheserver.api.known_names import tenant_of
 from cacheserver.api.state import AppState, state_of
@@ -73,6 +74,7 @@ async def create_key(request: Request) -> dict[str, Any]:
         expires_at=_expiry(state, fields),
         limits=tenant_json.limits("limits", fields.get("limits", {})),
     )
+    note_change(request, tenant=key.tenant, after=_noted(key))
     return {**_key(key), "key": plain}
 
 
@@ -92,13 +94,14 @@ async def change_key(request: Request, id: str) -> dict[str, Any]:
     fields = _only(await state.object(request), ("label", "expires"))
     if not isinstance(fields.get("label", ""), str):
         raise BadRequest("label", "must be a string")
+    before = await state.parts.tenants.find_key(id)
     changed = await state.parts.tenants.change_key(
         id,
         label=fields.get("label"),
         expires_at=_expiry(state, fields),
         expires="expires" in fields,
     )
-    return _key(changed)
+    return _changed(request, before, changed)
 
 
 @router.post(
@@ -114,10 +117,11 @@ async def rotate_key(request: Request, id: str) -> dict[str, Any]:
     state = await _admitted(request)
     fields = _only(await state.object(request), ("overlap", "expires"))
     overlap_s = key_times.seconds("overlap", fields.get("overlap", 0))
+    before = await state.parts.tenants.find_key(id)
     key, plain = await state.parts.tenants.rotate_key(
         id, overlap_s=overlap_s, expires_at=_expiry(state, fields)
     )
-    return {**_key(key), "key": plain}
+    return {**_changed(request, before, key), "key": plain}
 
 
 @router.put(
@@ -129,13 +133,16 @@ async def limit_key(request: Request, id: str) -> dict[str, Any]:
     """Fields: `requests_per_minute`, `concurrent_misses`, `tokens_per_minute`; absent: no limit."""
     state = await _admitted(request)
     limits = tenant_json.limits("limits", await state.object(request))
-    return _key(await state.parts.tenants.limit_key(id, limits))
+    before = await state.parts.tenants.find_key(id)
+    return _changed(request, before, await state.parts.tenants.limit_key(id, limits))
 
 
 @router.delete("/{id}", summary="Revoke a key")
 async def revoke_key(request: Request, id: str) -> dict[str, Any]:
     state = await _admitted(request)
-    return _key(await state.parts.tenants.revoke_key(id))
+    revoked = await state.parts.tenants.revoke_key(id)
+    note_change(request, tenant=revoked.tenant, before=_noted(revoked))
+    return _key(revoked)
 
 
 async def _admitted(request: Request) -> AppState:
@@ -148,6 +155,17 @@ def _key(key: ApiKey) -> dict[str, Any]:
     shown = asdict(key)
     del shown["replaced"]  # it never is, of those that are shown
     return shown
+
+
+def _changed(request: Request, before: ApiKey, after: ApiKey) -> dict[str, Any]:
+    """Record a change of a key for the audit trail. Returns the key as it is shown."""
+    note_change(request, tenant=after.tenant, before=_noted(before), after=_noted(after))
+    return _key(after)
+
+
+def _noted(key: ApiKey) -> dict[str, Any]:
+    shown = _key(key)
+    return {name: shown[name] for name in ("id", "label", "expires_at", "limits", "created_at")}
 
 
 def _only(fields: dict[str, Any], allowed: Sequence[str]) -> dict[str, Any]:

@@ -28,6 +28,7 @@ import cacheserver.observability.build as observability
 import cacheserver.output_caps.build as output_caps
 import cacheserver.promptcache.build as promptcache
 import cacheserver.routing.build as routing
+import cacheserver.sample_traffic.build as sample_traffic
 import cacheserver.storage.build as storage
 import cacheserver.tenants.build as tenants
 import cacheserver.verification.build as verification
@@ -43,6 +44,7 @@ from cacheserver.host import Host
 from cacheserver.languages.rules import languages
 from cacheserver.observability.metrics import Metrics
 from cacheserver.pricing import price_file
+from cacheserver.sample_traffic.claude import direct
 from cacheserver.simulated import SimulatedSettings, serve_simulated
 from cacheserver.storage.build import StoreServer
 from cacheserver.webhooks import safe_post
@@ -92,7 +94,7 @@ async def build(
         books = await start(ledger.build(store, settings, pricer, metrics, clock))
         records = books.writer
         answers = await start(cache.answers(store, embedder, options, metrics, clock, records))
-        url = await start(serve_simulated(SimulatedSettings())) if simulated else None
+        url = await start(serve_simulated(SimulatedSettings(direct=direct))) if simulated else None
         wrap = None if telemetry is None else telemetry.upstream
         upstream = await start(claude.build(kernel.claude_options(settings, url), metrics, wrap))
         keys = await start(tenants.build(store, settings, metrics, clock))
@@ -141,7 +143,8 @@ async def build(
         parts.alerts = await plug("alerts", watch)
         parts.erasure = await plug("erasure", erasure.build(host))
         parts.audit_jobs = await plug("analysis", audit_jobs.build(host))
+        sample = await start(sample_traffic.build(host))  # last: stopped before all it asks
         observers = () if telemetry is None else telemetry.observers
         yield Components(
-            host, serving, parts, off, labels, hooks, spending, sizes, sampler, observers
+            host, serving, parts, off, labels, hooks, spending, sizes, sampler, sample, observers
         )

@@ -15,8 +15,7 @@ from typing import Any, Unpack
 from cacheserver import bootstrap
 from cacheserver.api.components import Components
 from cacheserver.api.resources import cache, erasure
-from cacheserver.api.resources.conversations import ConversationTurn
-from cacheserver.api.resources.query import query_of, validated
+from cacheserver.api.resources.query import answer_as
 from cacheserver.cache import explanation, question
 from cacheserver.cache.answer import Answer as ServedAnswer
 from cacheserver.claude import sse
@@ -92,17 +91,7 @@ class Cache:
 
     async def _answer(self, call: http.Call) -> tuple[Query, ServedAnswer]:
         tenant = await self._parts.tenants.of_caller(self._tenant)
-        valid = validated(json_text.loads(call.body or b"{}"))
-        talk = await ConversationTurn.of(valid, {}, tenant, self._parts)
-        query = query_of(
-            {**valid, "messages": talk.messages} if talk else valid,
-            headers={},
-            upstream_headers={},
-            tenant=tenant,
-            parts=self._parts,
-        )
-        answer = await self._parts.service.answer(query)
-        return query, answer if talk is None else await talk.remembered(query, answer)
+        return await answer_as(self._parts, tenant, json_text.loads(call.body or b"{}"))
 
 
 async def _decoded(events: AsyncIterator[bytes]) -> AsyncIterator[dict[str, Any]]:

@@ -43,6 +43,7 @@ from cacheserver.pricing.prices import Pricer
 from cacheserver.promptcache.build import PromptCaching
 from cacheserver.routing.build import Routing, TrialParts
 from cacheserver.routing.sticky_models import StickyModels
+from cacheserver.sample_traffic.replay import SampleTraffic
 from cacheserver.tenants.store import Tenants
 from cacheserver.verification.build import VerificationParts
 from cacheserver.webhooks.build import WebhookParts
@@ -76,6 +77,7 @@ class Components:
     spend_history: SpendHistory
     sizes: StoreSizes
     gauge_sampler: GaugeSampler
+    sample: SampleTraffic
     observers: Sequence[Observer]  # shown every request, in this order
 
     # The kernel and the books.
@@ -124,6 +126,11 @@ class Components:
     @property
     def default_model(self) -> str:
         return self.host.settings.default_model
+
+    @property
+    def simulated(self) -> bool:
+        """Return whether the simulated Claude of this server answers misses."""
+        return self.host.settings.upstream == "simulated"
 
     @property
     def wrong_hit_cost(self) -> Nanodollars:

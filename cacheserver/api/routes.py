@@ -43,6 +43,7 @@ from cacheserver.api.resources.admins import audit_trail, keys
 from cacheserver.api.resources.entries import admin as entries
 from cacheserver.api.resources.entries import own as own_entries
 from cacheserver.api.resources.entries import purge
+from cacheserver.api.resources.sample import routes as sample
 from cacheserver.api.resources.tenants import deletion as tenant_deletion
 from cacheserver.api.resources.tenants import keys as tenant_keys
 from cacheserver.api.resources.tenants import settings as tenant_settings
@@ -103,6 +104,7 @@ RESOURCES: Final[tuple[Resource, ...]] = (
     Resource(audits.router, "analysis"),
     Resource(admin_page.router),
     Resource(admin_page.PAGES),
+    Resource(sample.router),
 )
 
 

@@ -334,6 +334,10 @@ def _kinds() -> tuple[Kind, ...]:
             ("bar_changes", "stream", "barlog:T", "stays", "settings, who", "the last 10,000"),
         ),
         *_of(
+            "sample_traffic",
+            ("sample", "string", "sample", "stays", "numbers, times", "until it is removed"),
+        ),
+        *_of(
             "encryption",
             ("sealing_keys", "hash", "sealkeys", "stays", "encrypted keys of tenants", "always"),
             ("sealing_changes", "string", "sealgen", "stays", "a number", "always"),

@@ -13,9 +13,10 @@ from starlette.responses import Response
 from cacheserver.api.dependencies import Caller
 from cacheserver.api.resources.batches import batching_of
 from cacheserver.batches.jobs import Job, new_id
+from cacheserver.batches.scheduler import BatchScheduler
 from cacheserver.core import json_text
 from cacheserver.core.errors import BadRequest
-from cacheserver.core.types import Query
+from cacheserver.core.types import Query, Tenant
 
 FIELDS = frozenset({"when", "deadline", "webhook"})
 
@@ -61,7 +62,20 @@ async def queue(request: Request, caller: Caller, query: Query, later: Deferral)
 
     Raises `BadRequest`, `StoreError`, and `OverBudget` where it could not be asked any more.
     """
-    batching, rules = batching_of(request), caller.tenant.batching
+    taken = await take(batching_of(request), caller.tenant, query, later, key_id=caller.key_id)
+    return Response(
+        json_text.dumps(show(taken, None)),
+        status_code=202,
+        media_type="application/json",
+        headers={"location": f"/v1/jobs/{taken.id}"},
+    )
+
+
+async def take(
+    batching: BatchScheduler, tenant: Tenant, query: Query, later: Deferral, *, key_id: str | None
+) -> Job:
+    """Take a question as a job. Raises as `queue` does."""
+    rules = tenant.batching
     if query.credential is not None:
         raise BadRequest("when", "needs the server's key: a key of your own is not kept for later")
     webhook = later.webhook
@@ -71,10 +85,10 @@ async def queue(request: Request, caller: Caller, query: Query, later: Deferral)
     job = Job(
         id=new_id("query"),
         kind="query",
-        tenant=caller.tenant.name,
+        tenant=tenant.name,
         created_at=0,
         total=0,
-        key_id=caller.key_id,
+        key_id=key_id,
         headers=query.headers,
         controls=query.controls,
         deadline=later.deadline,
@@ -83,13 +97,7 @@ async def queue(request: Request, caller: Caller, query: Query, later: Deferral)
         open_ended=query.open_ended,
         webhook=webhook,
     )
-    taken = await batching.take(job, [("query", query.raw)], keep_s=rules.keep_s)
-    return Response(
-        json_text.dumps(show(taken, None)),
-        status_code=202,
-        media_type="application/json",
-        headers={"location": f"/v1/jobs/{job.id}"},
-    )
+    return await batching.take(job, [("query", query.raw)], keep_s=rules.keep_s)
 
 
 def show(job: Job, line: bytes | None) -> dict[str, Any]:

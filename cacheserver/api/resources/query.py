@@ -22,6 +22,7 @@ from cacheserver.api.resources.messages import respond
 from cacheserver.api.state import state_of
 from cacheserver.cache import fingerprint
 from cacheserver.cache import question as plain
+from cacheserver.cache.answer import Answer
 from cacheserver.cache.controls import query_controls
 from cacheserver.cache.declared import declarations
 from cacheserver.core import json_text
@@ -276,6 +277,26 @@ async def ask(request: Request) -> Response:
         return respond(answer)
     shown = json_text.dumps(plain.show(query, answer, state.parts.clock()))
     return Response(shown, media_type="application/json", headers=dict(answer.headers))
+
+
+async def answer_as(
+    parts: Components, tenant: Tenant, fields: Mapping[str, Any]
+) -> tuple[Query, Answer]:
+    """Answer a question that came over no connection: of this process itself.
+
+    Raises as `ask` does.
+    """
+    valid = validated(fields)
+    talk = await ConversationTurn.of(valid, {}, tenant, parts)
+    query = query_of(
+        {**valid, "messages": talk.messages} if talk else valid,
+        headers={},
+        upstream_headers={},
+        tenant=tenant,
+        parts=parts,
+    )
+    answer = await parts.service.answer(query)
+    return query, answer if talk is None else await talk.remembered(query, answer)
 
 
 def validated(fields: Mapping[str, Any]) -> dict[str, Any]:

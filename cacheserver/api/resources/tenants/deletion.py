@@ -46,6 +46,14 @@ async def delete_tenant(request: Request, name: str) -> dict[str, Any]:
     await refuse_unknown_tenant(state, checked_name("tenant", name))
     if fields.get("confirm") != name:
         raise BadRequest("confirm", "must be the name of the tenant that is deleted")
+    return await delete(request, state, name)
+
+
+async def delete(request: Request, state: AppState, name: str) -> dict[str, Any]:
+    """Delete a tenant for an admin's request. Returns what went.
+
+    Raises `Conflict` if Claude is at one of its jobs, and `StoreError`.
+    """
     tenants = state.parts.tenants
     revoked = await tenants.revoke_keys(name)
     note_change(request, tenant=name, before={"keys": [key.id for key in revoked]}, after={})

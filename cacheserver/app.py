@@ -31,6 +31,7 @@ from cacheserver.config.otel import otel
 from cacheserver.config.settings import Settings
 from cacheserver.core.request_context import Observer
 from cacheserver.core.single_flight import end
+from cacheserver.observability import logs
 from cacheserver.storage.build import StoreServer
 from cacheserver.tenants.admin_keys import AdminKeys
 from cacheserver.tenants.audit_trail import AuditTrail
@@ -75,7 +76,7 @@ def create_app(
     parts.host.answers.memories.append(recent.forget)
     parts.metrics.gauges.watch_memory("requests", lambda: recent.size)
     parts.metrics.gauges.watch_memory("answers", lambda: parts.entries.entries.hot.size)
-    app.state.app_state = AppState(
+    state = AppState(
         parts,
         gate,
         settings.max_body_bytes,
@@ -84,11 +85,14 @@ def create_app(
         admins,
         simulated=settings.upstream == "simulated",
     )
+    app.state.app_state = state
+    observers = list(parts.observers)
+    _follow_settings(parts, state, observers)
     errors.install(
         app,
         slowdown=gate.slowdown,
         failed=parts.metrics.refused,
-        observers=_observers(parts, settings),
+        observers=observers,
         hot=routes.HOT,
         admins=admins,
     )
@@ -173,12 +177,25 @@ def limits_of(settings: Settings) -> Limits:
     )
 
 
-def _observers(parts: Components, settings: Settings) -> list[Observer]:
-    """Return the observers of requests; an empty list costs nothing."""
-    wanted = settings.access_log
-    if wanted == "on" or (wanted == "auto" and settings.log_format == "json"):
-        return [*parts.observers, AccessLog()]
-    return list(parts.observers)
+def _follow_settings(parts: Components, state: AppState, observers: list[Observer]) -> None:
+    """Put live settings of the application into force, now and whenever one changes.
+
+    `observers` are those of requests: an empty list costs nothing.
+    """
+    access_log = AccessLog()
+    level = parts.live.settings.base.log_level  # set by the command, as logging is
+
+    def use(settings: Settings) -> None:
+        nonlocal level
+        state.max_body_bytes, state.store_wait_s = settings.max_body_bytes, settings.store_wait_s
+        wanted = settings.access_log
+        logged = wanted == "on" or (wanted == "auto" and settings.log_format == "json")
+        observers[:] = [*parts.observers, *((access_log,) if logged else ())]
+        if settings.log_level != level:
+            level = settings.log_level
+            logs.set_level(level)
+
+    parts.live.settings.listen(use)
 
 
 class _Server(uvicorn.Server):

@@ -24,6 +24,7 @@ import cacheserver.embedding.build as embedding
 import cacheserver.encryption.build as encryption
 import cacheserver.erasure.build as erasure
 import cacheserver.ledger.build as ledger
+import cacheserver.live.build as live
 import cacheserver.observability.build as observability
 import cacheserver.output_caps.build as output_caps
 import cacheserver.promptcache.build as promptcache
@@ -90,15 +91,21 @@ async def build(
             server = await start(embedded.build(settings))
         sealer = encryption.build(settings, metrics.unreadable)
         store = await start(storage.build(server, sealer, metrics, clock))
+        changes = await start(live.build(store, settings, pricer, metrics, clock))
+        settings, follow = changes.settings.current, changes.settings.listen
         options = kernel.cache_options(settings)
-        books = await start(ledger.build(store, settings, pricer, metrics, clock))
+        books = await start(ledger.build(store, changes.settings, pricer, metrics, clock))
         records = books.writer
         answers = await start(cache.answers(store, embedder, options, metrics, clock, records))
         url = await start(serve_simulated(SimulatedSettings(direct=direct))) if simulated else None
         wrap = None if telemetry is None else telemetry.upstream
         upstream = await start(claude.build(kernel.claude_options(settings, url), metrics, wrap))
-        keys = await start(tenants.build(store, settings, metrics, clock))
-        host = Host(settings, store, answers, upstream, keys, books, pricer, metrics, clock)
+        follow(lambda now: kernel.use_live(now, upstream, answers))
+        keys = await start(tenants.build(store, changes.settings, metrics, clock))
+        host = Host(
+            settings, changes, store, answers, upstream, keys, books, pricer, metrics, clock
+        )
+        follow(lambda now: setattr(host, "settings", now))
         host.plugins.language = languages()
         if telemetry is not None:
             books.listen(telemetry.listeners)
@@ -126,7 +133,8 @@ async def build(
         items = None if telemetry is None else telemetry.items
         work = batches.build(host, serving, parts.budgets, hooks, pace or Intervals(), items)
         parts.batches = await plug("batches", work)
-        sizes = observability.store_sizes(store, settings)
+        sizes = observability.store_sizes(store)
+        follow(lambda now: setattr(sizes, "limits", observability.size_limits(now)))
         unset = tenants.default_tenant(settings)
         sampler = await start(observability.gauges(sizes, host.gauges, keys, unset, metrics))
         spending = SpendHistory(books.reports)

@@ -11,6 +11,7 @@ from cacheserver.claude.upstream import Upstream
 from cacheserver.config.settings import Settings
 from cacheserver.ledger.build import LedgerParts
 from cacheserver.ledger.recorder import RecordedClaude
+from cacheserver.live.build import Live
 from cacheserver.observability.gauge_sampler import GaugeSource
 from cacheserver.observability.metrics import Metrics
 from cacheserver.pricing.prices import Pricer
@@ -18,11 +19,15 @@ from cacheserver.storage.build import Store
 from cacheserver.tenants.store import Tenants
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Host:
-    """Passed to each `build`, which plugs its parts into `plugins` and `gauges`."""
+    """Passed to each `build`, which plugs its parts into `plugins` and `gauges`.
+
+    `settings` are those in force; a part that keeps a live one listens to `live`.
+    """
 
     settings: Settings
+    live: Live
     store: Store
     answers: Answers
     claude: Upstream

@@ -76,9 +76,13 @@ async def build(
             opening=lambda: host.claude.breaker.opening,
             store=store.watch,
         ),
-        wrong_price=round(host.settings.wrong_hit_usd * 1_000_000_000),
         flush=host.ledger.writer.flush,
     )
+
+    def use(settings: Settings) -> None:
+        monitor.wrong_price = round(settings.wrong_hit_usd * 1_000_000_000)
+
+    host.live.settings.listen(use)
     monitor.start()
     try:
         yield monitor

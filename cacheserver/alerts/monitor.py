@@ -101,7 +101,7 @@ class AlertMonitor:
         self._clock = clock
         self._sources = sources
         self._flush = flush
-        self._wrong_price = wrong_price
+        self.wrong_price = wrong_price
         self._tick_s = tick_s
         self._tasks: list[asyncio.Task[None]] = []
         self._openings = 0  # number of the circuit breaker's last opening with an alert
@@ -260,4 +260,4 @@ class AlertMonitor:
         share = None
         if self._sources.wrong_hits is not None:
             share = await self._sources.wrong_hits.share([tenant.name])
-        return [digest(tenant.name, models, start, share, self._wrong_price, tenant.compare_with)]
+        return [digest(tenant.name, models, start, share, self.wrong_price, tenant.compare_with)]

@@ -34,6 +34,7 @@ from cacheserver.host import Host
 from cacheserver.ledger.export import LedgerExport
 from cacheserver.ledger.reports import LedgerReports
 from cacheserver.ledger.writer import Ledger
+from cacheserver.live.build import Live
 from cacheserver.matching.language import Language
 from cacheserver.observability.gauge_sampler import GaugeSampler
 from cacheserver.observability.metrics import Metrics
@@ -136,6 +137,10 @@ class Components:
     def wrong_hit_cost(self) -> Nanodollars:
         """Return the operator's price of a wrong answer."""
         return round(self.host.settings.wrong_hit_usd * 1_000_000_000)
+
+    @property
+    def live(self) -> Live:
+        return self.host.live
 
     @property
     def repairs(self) -> Sequence[str]:

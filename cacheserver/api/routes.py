@@ -43,6 +43,8 @@ from cacheserver.api.resources.admins import audit_trail, keys
 from cacheserver.api.resources.entries import admin as entries
 from cacheserver.api.resources.entries import own as own_entries
 from cacheserver.api.resources.entries import purge
+from cacheserver.api.resources.operations import prices as live_prices
+from cacheserver.api.resources.operations import settings as live_settings
 from cacheserver.api.resources.sample import routes as sample
 from cacheserver.api.resources.tenants import deletion as tenant_deletion
 from cacheserver.api.resources.tenants import keys as tenant_keys
@@ -101,6 +103,8 @@ RESOURCES: Final[tuple[Resource, ...]] = (
     Resource(admin.router),
     Resource(keys.router),
     Resource(audit_trail.router),
+    Resource(live_settings.router),
+    Resource(live_prices.router),
     Resource(audits.router, "analysis"),
     Resource(admin_page.router),
     Resource(admin_page.PAGES),

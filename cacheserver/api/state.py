@@ -20,11 +20,11 @@ from cacheserver.api.recent_queries import RecentQueries
 T = TypeVar("T")
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class AppState:
     parts: Components
     gate: Gate
-    max_body_bytes: int
+    max_body_bytes: int  # this and the next are live settings
     store_wait_s: float  # of a request, in all
     recent: RecentQueries
     admins: Admins

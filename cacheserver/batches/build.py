@@ -14,6 +14,7 @@ from cacheserver.batches.work_queue import WorkQueue
 from cacheserver.budgets.build import SpendLimits
 from cacheserver.cache.absent import NoBudgets
 from cacheserver.cache.build import Cache
+from cacheserver.config.settings import Settings
 from cacheserver.core.request_context import ItemEnd
 from cacheserver.host import Host
 from cacheserver.webhooks.build import WebhookParts
@@ -30,10 +31,15 @@ async def build(
 ) -> AsyncIterator[BatchScheduler]:
     """Run the queued work until the block ends; what is left continues after the next start."""
     store, ledger, metrics = host.store, host.ledger, host.metrics
-    most = host.settings.max_job_bytes
     work = WorkQueue(store.redis, prefix=store.prefix, sealer=store.sealer)
+    jobs = Jobs(store.redis, prefix=store.prefix, sealer=store.sealer)
+
+    def use(settings: Settings) -> None:
+        jobs.max_bytes = settings.max_job_bytes
+
+    host.live.settings.listen(use)
     context = BatchContext(
-        jobs=Jobs(store.redis, prefix=store.prefix, max_bytes=most, sealer=store.sealer),
+        jobs=jobs,
         work=work,
         service=cache.service,
         stored=cache.stored,

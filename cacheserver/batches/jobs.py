@@ -91,7 +91,7 @@ class Jobs:
         self._redis = redis
         self._sealer = sealer or PlainSealer()
         self._prefix = prefix
-        self._max_bytes = max_bytes
+        self.max_bytes = max_bytes
         self._room = redis.register_script(job_scripts.ROOM)
         self._open = redis.register_script(job_scripts.OPEN)
         self._cancel = redis.register_script(job_scripts.CANCEL)
@@ -108,7 +108,7 @@ class Jobs:
         # A large batch takes seconds.
         sealed = await asyncio.to_thread(_all_packed, self._sealer, job, items)
         taken = sum(map(len, sealed)) + len(sealed) * _ITEM_BYTES + _JOB_BYTES
-        words = (job.id, taken, self._max_bytes or 0, life_ms)
+        words = (job.id, taken, self.max_bytes or 0, life_ms)
         made_room = int(await run_script(self._room, self._prefix, "", *words))
         if made_room < 0:
             raise NoRoom(f"there is no room for another {taken} bytes of jobs")

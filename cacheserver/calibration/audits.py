@@ -39,7 +39,7 @@ class Auditor:
         self._journal = decision_log
         self._metrics = metrics
         self._clock = clock
-        self._cap = cap
+        self.cap = cap
 
     async def ask(self, query: Query, like: Entry, *, count: str) -> bytes | None:
         """Return a fresh answer by the model that gave `like`, counted in the journal as `count`.
@@ -53,7 +53,7 @@ class Auditor:
         tenant, now = query.tenant.name, self._clock()
         expected = 2 * (like.cost or 0)
         if not await self._labels.spend(
-            tenant, "audit", expected, cap=self._cap, period_s=_DAY_S, now=now
+            tenant, "audit", expected, cap=self.cap, period_s=_DAY_S, now=now
         ):
             self._metrics.swallowed("audit-cap")
             return None

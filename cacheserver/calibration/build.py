@@ -27,6 +27,7 @@ from cacheserver.calibration.states import States
 from cacheserver.calibration.what_if import WhatIf
 from cacheserver.calibration.worker import Worker
 from cacheserver.calibration.wrong_hits import WrongHitShares
+from cacheserver.config.settings import Settings
 from cacheserver.core.types import Nanodollars
 from cacheserver.host import Host
 
@@ -56,8 +57,13 @@ async def labels(host: Host) -> AsyncIterator[Labels]:
 
     An answer that was called wrong is not served again, and a tenant's labels can be forgotten.
     """
-    store, most = host.store, host.settings.max_label_bytes
-    found = Labels(store.redis, prefix=store.prefix, max_bytes=most)
+    store = host.store
+    found = Labels(store.redis, prefix=store.prefix)
+
+    def use(settings: Settings) -> None:
+        found.max_bytes = settings.max_label_bytes
+
+    host.live.settings.listen(use)
     host.plugins.outcomes = found
     yield found
 
@@ -83,11 +89,7 @@ async def build(host: Host, labels: Labels) -> AsyncIterator[CalibrationParts]:
         answers.prior,
     )
     judge = Judge(
-        judging=JudgeSettings(
-            model=settings.judge_model,
-            share=settings.judge_share,
-            cap=_nano(settings.judge_usd_per_day),
-        ),
+        judging=_judging(settings),
         labels=labels,
         claude=host.recorded("judge"),
         pricer=pricer,
@@ -105,6 +107,11 @@ async def build(host: Host, labels: Labels) -> AsyncIterator[CalibrationParts]:
         clock=clock,
         cap=_nano(settings.audit_usd_per_day),
     )
+
+    def use(settings: Settings) -> None:
+        judge.judging, auditor.cap = _judging(settings), _nano(settings.audit_usd_per_day)
+
+    host.live.settings.listen(use)
     worker = Worker(
         answers=reader,
         states=states,
@@ -164,6 +171,14 @@ async def build(host: Host, labels: Labels) -> AsyncIterator[CalibrationParts]:
         )
     finally:
         await worker.close()
+
+
+def _judging(settings: Settings) -> JudgeSettings:
+    return JudgeSettings(
+        model=settings.judge_model,
+        share=settings.judge_share,
+        cap=_nano(settings.judge_usd_per_day),
+    )
 
 
 def _nano(usd: float) -> Nanodollars:

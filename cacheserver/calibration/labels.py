@@ -67,7 +67,7 @@ class Labels:
         self._redis = redis
         self._prefix = prefix
         self._bounds = (window, labels, scopes)
-        self._max_bytes = max_bytes or 0
+        self.max_bytes = max_bytes
         self._now = now
         self._states = RecentReads[tuple[bytes | None, int]](clock, most=_REMEMBERED)
         self._add = redis.register_script(label_scripts.ADD)
@@ -103,7 +103,7 @@ class Labels:
         words = (tenant_key(tenant), scope, f"{version:016d}", state, self._bounds[2], LIFE_S)
         try:
             return bool(
-                await run_script(self._save, self._prefix, *words, self._ms(), self._max_bytes)
+                await run_script(self._save, self._prefix, *words, self._ms(), self.max_bytes or 0)
             )
         finally:  # whatever came of it, what is remembered may be old
             self._states.forget((tenant, scope))
@@ -124,7 +124,7 @@ class Labels:
             marker,
             ONCE_S,
         )
-        bounds = (*self._bounds, LIFE_S, self._ms(), self._max_bytes)
+        bounds = (*self._bounds, LIFE_S, self._ms(), self.max_bytes or 0)
         added = await run_script(self._add, self._prefix, *words, *bounds)
         return str(added.decode())
 

@@ -45,8 +45,7 @@ class Judge:
         clock: Callable[[], float],
         chance: Callable[[], float],
     ) -> None:
-        self.share = judging.share
-        self._judging = judging
+        self.judging = judging
         self._labels = labels
         self._claude = claude
         self._pricer = pricer
@@ -55,6 +54,11 @@ class Judge:
         self._clock = clock
         self._chance = chance
 
+    @property
+    def share(self) -> float:
+        """Return the share of undecided pairs that are asked about."""
+        return self.judging.share
+
     async def same(
         self, tenant: str, question: str, one: str, other: str, *, always: bool = False
     ) -> bool | None:
@@ -62,7 +66,7 @@ class Judge:
 
         `always`: ask whatever the share of the undecided. Raises `StoreError`.
         """
-        judging, now = self._judging, self._clock()
+        judging, now = self.judging, self._clock()
         if judging.cap == 0 or (not always and self._chance() >= judging.share):
             return None
         if not judge_prompt.readable(question, one, other):
@@ -94,7 +98,7 @@ class Judge:
         return same
 
     async def _spend(self, tenant: str, amount: Nanodollars, now: float) -> bool:
-        cap = self._judging.cap
+        cap = self.judging.cap
         return await self._labels.spend(tenant, "judge", amount, cap=cap, period_s=_DAY_S, now=now)
 
     async def _refund(self, tenant: str, amount: Nanodollars, now: float) -> None:

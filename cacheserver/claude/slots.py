@@ -51,7 +51,7 @@ class Slots:
     def __init__(self, *, limit: int, max_waiting: int, max_wait_s: float) -> None:
         self.limit = limit
         self.max_wait_s = max_wait_s
-        self._max_waiting = max_waiting
+        self.max_waiting = max_waiting
         self._callers, self._background = _Work(), _Work()
         self._reserve = min(limit - 1, max(1, limit // _RESERVED))
         self._background_limit = max(1, limit // _BACKGROUND)
@@ -67,7 +67,7 @@ class Slots:
     @property
     def full(self) -> bool:
         """Return whether every caller is turned away."""
-        return self.in_flight >= self.limit and self._callers.waiting >= self._max_waiting
+        return self.in_flight >= self.limit and self._callers.waiting >= self.max_waiting
 
     @asynccontextmanager
     async def hold(self, tenant: str, *, background: bool = False) -> AsyncIterator[None]:
@@ -88,7 +88,7 @@ class Slots:
             work.held[tenant] += 1
             return
         queue = work.queues.get(tenant, deque())
-        if not fits(len(queue), used=work.waiting, limit=self._max_waiting):
+        if not fits(len(queue), used=work.waiting, limit=self.max_waiting):
             raise Overloaded("queue-full")
         place: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         work.queues.setdefault(tenant, queue).append(place)

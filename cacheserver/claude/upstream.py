@@ -76,8 +76,8 @@ class Upstream:
         self.clock = clock
         self._api_key = api_key
         self._timeout_s = timeout_s
-        self._retries = retries
-        self._retry_wait_s = retry_wait_s
+        self.retries = retries
+        self.retry_wait_s = retry_wait_s
         self._on_event = on_event
         self._unix = unix
         self._pause = pause
@@ -122,7 +122,7 @@ class Upstream:
         if not path.startswith("/"):
             raise ValueError(f"`path`: must begin with a slash, not {path!r}")
         url = f"{path}?{query}" if query else path
-        retries = self._retries if method == "GET" or path == _COUNT else 0
+        retries = self.retries if method == "GET" or path == _COUNT else 0
         try:
             async with self._response(method, url, call, retries=retries) as response:
                 return _reply(response)
@@ -185,7 +185,7 @@ class Upstream:
     ) -> AsyncIterator[httpx2.Response]:
         """An answer, and the slot it came by, held to the end. Raises `UpstreamError`."""
         response = await self._tried(
-            method, url, call, stream=stream, retries=self._retries if retries is None else retries
+            method, url, call, stream=stream, retries=self.retries if retries is None else retries
         )
         try:
             yield response
@@ -202,7 +202,7 @@ class Upstream:
         if key is None:
             raise UpstreamError.shaped(401, "authentication_error", "no API key for Claude")
         failed: UpstreamError | None = None
-        wait_s, retry_wait_s, tries = self.slots.max_wait_s, self._retry_wait_s, 0
+        wait_s, retry_wait_s, tries = self.slots.max_wait_s, self.retry_wait_s, 0
         while True:
             began = self.clock()
             try:

@@ -19,12 +19,14 @@ class AnswerSettings(BaseModel):
         "The TTL of an answer if nothing else is set; 0: nothing is stored unless the caller asks.",
         "An hour: long enough for repeats of one day's work, short enough for facts that change.",
         ge=0,
+        live=True,
     )
     max_ttl_s: int = setting(
         MAX_TTL_S,
         "The longest TTL a caller may ask for; a longer one is cut to it.",
         "30 days: models are replaced faster than answers older than that are worth keeping.",
         ge=0,
+        live=True,
     )
     target: float = setting(
         0.01,
@@ -32,6 +34,7 @@ class AnswerSettings(BaseModel):
         "One in a hundred: fewer than people who answer support mail get wrong.",
         gt=0,
         le=0.5,
+        live=True,
     )
     similarity: float | None = setting(
         None,
@@ -40,6 +43,7 @@ class AnswerSettings(BaseModel):
         "None: a cosine alone serves a quarter to a half of the near misses written to fool it.",
         gt=0,
         le=1,
+        live=True,
     )
     top_k: int = setting(
         10,
@@ -47,6 +51,7 @@ class AnswerSettings(BaseModel):
         "Their agreement is evidence, in one round trip; what is served is of the nearest three.",
         ge=1,
         le=100,
+        live=True,
     )
     audit_usd_per_day: float = setting(
         1.0,
@@ -55,6 +60,7 @@ class AnswerSettings(BaseModel):
         "Some 5,000 short answers of the cheapest model; without audits no error is ever measured.",
         ge=0,
         le=100_000,
+        live=True,
     )
     judge_usd_per_day: float = setting(
         0.0,
@@ -63,6 +69,7 @@ class AnswerSettings(BaseModel):
         "Off: what is open counts as different, which costs hits and never a wrong one.",
         ge=0,
         le=100_000,
+        live=True,
     )
     judge_share: float = setting(
         0.2,
@@ -70,6 +77,7 @@ class AnswerSettings(BaseModel):
         "One in five tells of a scope what all would, at a fifth of the price.",
         gt=0,
         le=1,
+        live=True,
     )
     judge_model: str = setting(
         CHEAPEST_MODEL,
@@ -88,10 +96,12 @@ class AnswerSettings(BaseModel):
         "Only you know; at 0 the estimate of wrong answers stands beside the savings all the same.",
         ge=0,
         le=1_000_000,
+        live=True,
     )
     compare_with: Model | None = setting(
         None,
         "A model: reports say what the same requests would have cost at it, for tenants that name "
         "none.",
         "None: reports compare with Opus and Sonnet alone; only you know what you used before.",
+        live=True,
     )

@@ -48,6 +48,7 @@ class ClaudeSettings(BaseModel):
         "529 at once.",
         "Four rounds: whoever waits longer is better told to come back.",
         ge=0,
+        live=True,
     )
     max_wait_s: float = setting(
         30.0,
@@ -55,6 +56,7 @@ class ClaudeSettings(BaseModel):
         "Half the minute after which proxies give up (nginx, AWS), so there is time for an answer.",
         gt=0,
         le=3_600,
+        live=True,
     )
     retries: int = setting(
         2,
@@ -62,6 +64,7 @@ class ClaudeSettings(BaseModel):
         "The Anthropic SDK's own.",
         ge=0,
         le=10,
+        live=True,
     )
     retry_wait_s: float = setting(
         10.0,
@@ -70,6 +73,7 @@ class ClaudeSettings(BaseModel):
         "Room for the SDK's two back-offs and a short `retry-after`; people wait no longer.",
         ge=0,
         le=600,
+        live=True,
     )
     abandoned_s: float = setting(
         30.0,

@@ -10,7 +10,21 @@ Secret: TypeAlias = SecretStr | None
 Credentials: TypeAlias = Literal["server", "caller"]
 
 
-def setting(default: Any, help: str, why: str, *, shown: str | None = None, **rules: Any) -> Any:
-    """`shown` is the default as the page of settings has it, if it is not the value itself."""
-    extra: dict[str, Any] = {"why": why} if shown is None else {"why": why, "shown": shown}
+def setting(
+    default: Any,
+    help: str,
+    why: str,
+    *,
+    shown: str | None = None,
+    live: bool = False,
+    **rules: Any,
+) -> Any:
+    """Declare a setting.
+
+    `shown` is the default as the page of settings has it, if it is not the value itself. A `live`
+    setting may be changed while servers run; who uses it then is told (`LiveSettings.listen`).
+    """
+    extra: dict[str, Any] = {"why": why, "live": live}
+    if shown is not None:
+        extra["shown"] = shown
     return Field(default, description=help, json_schema_extra=extra, **rules)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from cacheserver.cache.build import CacheOptions
+from cacheserver.cache.build import Answers, CacheOptions
 from cacheserver.claude.build import ClaudeOptions
+from cacheserver.claude.upstream import Upstream
 from cacheserver.config import settings as config
 from cacheserver.config.settings import Settings
 
@@ -31,6 +32,15 @@ def claude_options(settings: Settings, simulated_url: str | None) -> ClaudeOptio
         breaker_calls=settings.breaker_calls,
         breaker_open_s=settings.breaker_open_s,
     )
+
+
+def use_live(settings: Settings, claude: Upstream, answers: Answers) -> None:
+    """Put the kernel's live settings into force."""
+    claude.slots.max_waiting, claude.slots.max_wait_s = settings.max_waiting, settings.max_wait_s
+    claude.retries, claude.retry_wait_s = settings.retries, settings.retry_wait_s
+    answers.entries.entries.max_bytes = settings.max_bytes
+    answers.reembedding.max_bytes = settings.max_bytes
+    answers.decision_log.max_bytes = settings.max_decision_bytes
 
 
 def cache_options(settings: Settings) -> CacheOptions:

@@ -40,6 +40,7 @@ class ServerSettings(BaseModel):
         32 * 1024**2,
         "The largest request body; `32MiB`, `512MB` and plain bytes are understood.",
         "Anthropic's own limit for Messages (32 MB).",
+        live=True,
     )
     max_audit_bytes: Bytes = setting(
         1_000_000_000,
@@ -101,7 +102,10 @@ class ServerSettings(BaseModel):
         shown="none",
     )
     log_level: Literal["debug", "info", "warning", "error"] = setting(
-        "info", "The log level. Prompts and answers are never logged.", "Starts, stops, failures."
+        "info",
+        "The log level. Prompts and answers are never logged.",
+        "Starts, stops, failures.",
+        live=True,
     )
     log_format: Literal["text", "json"] = setting(
         "text",
@@ -113,4 +117,5 @@ class ServerSettings(BaseModel):
         "auto",
         "Whether each request is logged; `auto`: if `CACHESERVER_LOG_FORMAT=json`.",
         "Collected logs are expected to have them; a terminal would show nothing else.",
+        live=True,
     )

@@ -17,6 +17,7 @@ from urllib.parse import urlsplit
 
 from pydantic import (
     ConfigDict,
+    PrivateAttr,
     SecretStr,
     TypeAdapter,
     ValidationError,
@@ -65,6 +66,14 @@ class Settings(
     """One value per setting, checked. The constructor reads nothing; `load` does."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
+    _read_from: dict[str, str] = PrivateAttr(default_factory=dict)  # "environment" or "file"
+
+    def origin(self, name: str) -> str:
+        """Return where a value comes from: `environment`, `file`, `start` or `default`.
+
+        `start`: the program that built these settings gave it.
+        """
+        return self._read_from.get(name, "start" if name in self.model_fields_set else "default")
 
     @field_validator(
         "data_dir", "admin_key_file", "model_dir", "embedder_key_file", "prices",
@@ -185,15 +194,19 @@ def load(environ: Mapping[str, str] | None = None, *, file: Path | None = None) 
     """
     environ = os.environ if environ is None else environ
     given = gather(environ, list(Settings.model_fields), file=file)
+    read_from = {name: "environment" if variable(name) in environ else "file" for name in given}
     if "data_dir" not in given and (home := environ.get("XDG_DATA_HOME")):
-        given["data_dir"] = Path(home) / "cacheserver"
+        given["data_dir"], read_from["data_dir"] = Path(home) / "cacheserver", "environment"
     key = environ.get("ANTHROPIC_API_KEY", "")
     if "anthropic_api_key" not in given and key and not key.startswith("cs_"):
         given["anthropic_api_key"] = key  # a key of ours there is for an application beside us
+        read_from["anthropic_api_key"] = "environment"
     try:
-        return Settings(**given)
+        found = Settings(**given)
     except ValidationError as wrong:
         raise SettingsError("\n".join(map(_line, wrong.errors(include_input=False)))) from None
+    found._read_from.update(read_from)
+    return found
 
 
 def load_features_off(
@@ -325,12 +338,14 @@ def _text(value: object) -> str:
 
 def settings_table() -> str:
     """The settings as a Markdown table: `docs/settings.md` is made from it."""
-    rows = ["| setting | default | what it is | why this default |", "|---|---|---|---|"]
+    rows = ["| setting | default | live | what it is | why this default |", "|---|---|---|---|---|"]
     for name, about in Settings.model_fields.items():
         extra = about.json_schema_extra
-        assert isinstance(extra, dict)  # each is made by `_setting`
+        assert isinstance(extra, dict)  # each is made by `setting`
         default = extra.get("shown") or ("none" if about.default is None else f"`{about.default}`")
-        rows.append(f"| `{variable(name)}` | {default} | {about.description} | {extra['why']} |")
+        live = "yes" if extra.get("live") else "no"
+        text = f"{about.description} | {extra['why']}"
+        rows.append(f"| `{variable(name)}` | {default} | {live} | {text} |")
     return "\n".join(rows) + "\n"
 
 

@@ -55,11 +55,13 @@ class StoreSettings(BaseModel):
         "A hundred times what the store takes, and not noticed beside a call to Claude.",
         gt=0,
         le=60,
+        live=True,
     )
     max_bytes: BytesLimit = setting(
         1_000_000_000,
         "Bytes of stored answers; beyond it the least useful are removed. `unlimited`: no bound.",
         "About 400,000 answers of 2.5 kB, and no surprise on a laptop.",
+        live=True,
     )
     hot_bytes: int = setting(
         64_000_000,
@@ -73,23 +75,27 @@ class StoreSettings(BaseModel):
         250_000_000,
         "Bytes of decision records, which live a day at most; beyond it the oldest are removed.",
         "Some 170,000 of 1.5 kB: a day of two requests a second, half an hour of a hundred.",
+        live=True,
     )
     max_ledger_bytes: BytesLimit = setting(
         250_000_000,
         "Bytes of ledger rows in Redis; beyond it the oldest are moved to files.",
         "A million rows of 250 bytes: a month of 23 requests a minute.",
+        live=True,
     )
     max_job_bytes: BytesLimit = setting(
         500_000_000,
         "Bytes of batches, jobs and their results. Beyond it the results that expire first are "
         "removed; if those are not enough, a new job is answered 429.",
         "Two of the largest batches (256 MB), packed to half, with their answers.",
+        live=True,
     )
     max_label_bytes: BytesLimit = setting(
         250_000_000,
         "Bytes of labels and of what was learned from them; beyond it the scopes without new "
         "labels for longest start anew.",
         "Some 600,000 labels of 420 bytes: six tenants with all the 100,000 each may have.",
+        live=True,
     )
     ledger_file_days: int = setting(
         365,
@@ -97,6 +103,7 @@ class StoreSettings(BaseModel):
         "A year, to be held against last year's.",
         ge=1,
         le=36_500,
+        live=True,
     )
     encryption_key_file: Path | None = setting(
         None,

@@ -23,6 +23,7 @@ class VerificationSettings(BaseModel):
         "Some 8,000 calls of 1,250 tokens: a bound on a mistake, not on what pays.",
         ge=0,
         le=100_000,
+        live=True,
     )
     verify_key_share: float = setting(
         0.5,
@@ -30,6 +31,7 @@ class VerificationSettings(BaseModel):
         "Half: one application's flood leaves the others something.",
         gt=0,
         le=1,
+        live=True,
     )
     verify_timeout_s: float = setting(
         3.0,
@@ -37,6 +39,7 @@ class VerificationSettings(BaseModel):
         "Three: longer than a word takes, and never more than half of what the answer takes.",
         gt=0,
         le=60,
+        live=True,
     )
     verify_max_tokens: int = setting(
         4_000,
@@ -44,6 +47,7 @@ class VerificationSettings(BaseModel):
         "Beyond some thousand tokens the call costs as much as the answer.",
         ge=200,
         le=200_000,
+        live=True,
     )
     verify_sensitivity: float = setting(
         0.9,
@@ -65,4 +69,5 @@ class VerificationSettings(BaseModel):
         "Until then it is three in ten; one in twenty notices a change within some thousand hits.",
         ge=0.01,
         le=1,
+        live=True,
     )

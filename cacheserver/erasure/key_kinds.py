@@ -346,15 +346,13 @@ def _kinds() -> tuple[Kind, ...]:
             "storage",
             ("schema", "string", "schema", "stays", "a number", "always"),
             ("heartbeat", "string", "beats", "stays", "a number", "always"),
+            ("restoring", "string", "restoring", "stays", "a marker", "until the restore ends"),
         ),
         *_of(
             "cache",
             ("probe", "string", "probe", "stays", "a number", "a minute"),
         ),
-        *_of(
-            "storage",
-            ("restoring", "string", "restoring", "stays", "a marker", "until the restore ends"),
-        ),
+        *_of("live", ("live", "hash", "live", "stays", "settings and prices, changed", own)),
         *_of(
             "erasure",
             ("erasures", "hash", "er:todo", "stays", "names or digests", "until the second pass"),

@@ -18,6 +18,7 @@ from cacheserver.ledger.recorder import LedgerRecorder, SpendRecorder
 from cacheserver.ledger.reports import LedgerReports
 from cacheserver.ledger.retention import LedgerRetention
 from cacheserver.ledger.writer import Ledger
+from cacheserver.live.settings import LiveSettings
 from cacheserver.observability.metrics import Metrics
 from cacheserver.pricing.prices import Pricer
 from cacheserver.storage.build import Store
@@ -45,7 +46,7 @@ class LedgerParts:
 @asynccontextmanager
 async def build(
     store: Store,
-    settings: Settings,
+    live: LiveSettings,
     pricer: Pricer,
     metrics: Metrics,
     clock: Callable[[], float],
@@ -56,15 +57,19 @@ async def build(
         stack.push_async_callback(writer.close)
         metrics.gauges.watch_ledger(lambda: writer.waiting)
         rows = LedgerFanOut(writer, [metrics.rows.booked])
-        folder = settings.data_dir / "ledger"
+        folder = live.base.data_dir / "ledger"
         retained = LedgerRetention(
             store.redis,
             prefix=store.prefix,
             folder=folder,
-            file_days=settings.ledger_file_days,
-            max_bytes=settings.max_ledger_bytes,
             damaged=metrics.swallowed,
         )
+
+        def use(settings: Settings) -> None:
+            retained.file_days = settings.ledger_file_days
+            retained.max_bytes = settings.max_ledger_bytes
+
+        live.listen(use)
         store.watch.unspilled = lambda: retained.failing
         upkeep = asyncio.create_task(
             retention.run_retention(retained, writer, metrics, clock), name="ledger:keep"

@@ -65,8 +65,8 @@ class LedgerRetention:
         self._redis = redis
         self._prefix = prefix
         self._folder = folder
-        self._file_days = file_days
-        self._max_bytes = max_bytes
+        self.file_days = file_days
+        self.max_bytes = max_bytes
         self._damaged = damaged
         self._export = LedgerExport(redis, prefix=prefix)
         self._fold = LedgerFold(redis, prefix=prefix)
@@ -104,7 +104,7 @@ class LedgerRetention:
 
     async def _bounds(self, now: float) -> tuple[float, int]:
         """Return the most bytes to keep and the first minute to keep."""
-        most = float("inf") if self._max_bytes is None else float(self._max_bytes)
+        most = float("inf") if self.max_bytes is None else float(self.max_bytes)
         if await self.size() > most:
             most *= _LOW_WATER
         until = int((now - ROW_DAYS * _DAY_S) // 60)
@@ -184,7 +184,7 @@ class LedgerRetention:
     def _drop_files(self, now: float) -> None:
         files.remove_partial_files(self._folder)
         for file in files.list_files(self._folder):
-            if file.last * 60 < now - self._file_days * _DAY_S:
+            if file.last * 60 < now - self.file_days * _DAY_S:
                 file.path.unlink(missing_ok=True)
 
 

@@ -41,16 +41,20 @@ async def telemetry(
         await started.close()
 
 
-def store_sizes(store: Store, settings: Settings) -> StoreSizes:
-    """Return the reader of what each kind of data takes, with the limits as set."""
-    limits = {
+def store_sizes(store: Store) -> StoreSizes:
+    """Return the reader of what each kind of data takes."""
+    return StoreSizes(store.redis, prefix=store.prefix, limits={})
+
+
+def size_limits(settings: Settings) -> dict[str, int | None]:
+    """Return what each kind of data may take, in bytes; None: no limit."""
+    return {
         "answers": settings.max_bytes,
         "decisions": settings.max_decision_bytes,
         "ledger": settings.max_ledger_bytes,
         "jobs": settings.max_job_bytes,
         "labels": settings.max_label_bytes,
     }
-    return StoreSizes(store.redis, prefix=store.prefix, limits=limits)
 
 
 @asynccontextmanager

@@ -36,12 +36,17 @@ def install(level: str, form: Form) -> None:
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(Json() if form == "json" else Text())
     logging.basicConfig(handlers=[handler], force=True)
-    for name in ("cacheserver", "index"):
-        logging.getLogger(name).setLevel(level.upper())
+    set_level(level)
     for name in ("anthropic", "httpx2", "httpcore2"):
         logging.getLogger(name).setLevel(logging.WARNING)
     # It logs every failed export, every few seconds; ours are logged once, and counted.
     logging.getLogger("opentelemetry").setLevel(logging.CRITICAL)
+
+
+def set_level(level: str) -> None:
+    """Log our own records from `level` on."""
+    for name in ("cacheserver", "index"):
+        logging.getLogger(name).setLevel(level.upper())
 
 
 class Text(logging.Formatter):

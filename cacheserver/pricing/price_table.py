@@ -22,14 +22,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import date, datetime
 from decimal import Decimal
-from typing import Any
+from typing import Any, TypeAlias
 
 from cacheserver.core.errors import SettingsError
 
 WEB_SEARCH = Decimal(10)  # USD per 1,000, for every model that has it (Anthropic's pricing page)
 
-_RATES = ("input", "output", "cache_write_5m", "cache_write_1h", "cache_read")
-_KEYS = frozenset({"model", "from", "speed", "over_prompt_tokens", "web_search", *_RATES})
+KINDS = ("input", "output", "cache_write_5m", "cache_write_1h", "cache_read")
+_KEYS = frozenset({"model", "from", "speed", "over_prompt_tokens", "web_search", *KINDS})
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +42,10 @@ class Rates:
     cache_write_1h: Decimal | None
     cache_read: Decimal | None
     web_search: Decimal | None
+
+
+# Rates by length of prompt: each holds for prompts longer than its start, the first for all.
+Ladder: TypeAlias = tuple[tuple[int, Rates], ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,15 +176,23 @@ def _row(row: Mapping[str, Any]) -> PriceRow:
     over = row.get("over_prompt_tokens", 0)
     if not isinstance(over, int) or isinstance(over, bool) or over < 0:
         raise _Wrong("over_prompt_tokens", "must be a whole number, 0 or more")
-    rates = {kind: _rate(kind, row.get(kind)) for kind in _RATES}
+    rates = {kind: _rate(kind, row.get(kind)) for kind in KINDS}
     web_search = _rate("web_search", row.get("web_search", WEB_SEARCH))
     return PriceRow(model, Rates(**rates, web_search=web_search), start, speed, over)
 
 
 def _rate(key: str, value: object) -> Decimal:
+    try:
+        return check_rate(value)
+    except ValueError as wrong:
+        raise _Wrong(key, str(wrong)) from None
+
+
+def check_rate(value: object) -> Decimal:
+    """Return a price. Raises `ValueError` if it is none."""
     if isinstance(value, bool) or not isinstance(value, int | Decimal):
-        raise _Wrong(key, "must be a price in USD, a number")
+        raise ValueError("must be a price in USD, a number")
     rate = Decimal(value)
     if not rate.is_finite() or rate < 0:
-        raise _Wrong(key, "must be 0 or more")
+        raise ValueError("must be 0 or more")
     return rate

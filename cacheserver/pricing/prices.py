@@ -20,8 +20,10 @@ from genai_prices.data_snapshot import get_snapshot
 from genai_prices.types import ModelPrice, TieredPrices
 
 from cacheserver.core.types import Nanodollars, Usage
-from cacheserver.core.usage import usage_of
-from cacheserver.pricing.price_table import PriceTable, Rates, load_overrides
+from cacheserver.core.usage import prompt_tokens, usage_of
+from cacheserver.pricing.price_changes import PriceChanges
+from cacheserver.pricing.price_table import Ladder, PriceTable, Rates, load_overrides
+from cacheserver.pricing.whole_prices import PER_TOKEN, WholeSteps, quick, whole
 
 __all__ = ["PriceTable", "Priced", "Pricer", "billable", "load_overrides", "usage_of"]
 
@@ -30,8 +32,6 @@ V = TypeVar("V")
 
 KINDS = ("input", "output", "cache_write_5m", "cache_write_1h", "cache_read", "web_search")
 
-_PER_TOKEN = 1_000  # nanodollars per token, for each USD per million tokens
-_SCALE = 10**9  # parts of a nanodollar, so that a rate of up to 11 decimals is a whole number
 _PER_SEARCH = 1_000_000  # nanodollars per search, for each USD per 1,000 searches
 US_ONLY = Decimal("1.1")  # US-only inference, on every token (Anthropic's pricing page)
 _BATCH = Decimal("0.5")  # where no batch rate is published yet: "50% off everything"
@@ -46,11 +46,6 @@ _BILLED_SINCE = datetime(2026, 9, 24, tzinfo=UTC).timestamp()
 _READS_CUT = {"claude-sonnet-5-5": (date(2026, 10, 7), Decimal(2))}
 
 
-# Rates by length of prompt: each holds for prompts longer than its start, the first for all.
-Ladder: TypeAlias = tuple[tuple[int, Rates], ...]
-# The same in whole numbers: input, output, writes for 5 minutes and an hour, reads; by `_SCALE`.
-_Scaled: TypeAlias = tuple[int | None, ...]
-_Steps: TypeAlias = tuple[tuple[int, _Scaled], ...]
 LadderOf: TypeAlias = Callable[[str, str, bool], Ladder]  # of a model, a speed, in a batch or not
 
 
@@ -88,8 +83,32 @@ class Pricer:
         self._memo: dict[tuple[str, Usage, int], Priced | None] = {}
         self._costs: dict[tuple[str, Usage, int], Nanodollars | None] = {}
         self._ladders: dict[tuple[str, str, bool, int], Ladder] = {}
-        self._steps: dict[tuple[str, str, bool, int], _Steps | None] = {}
+        self._steps: dict[tuple[str, str, bool, int], WholeSteps | None] = {}
+        self._changes = PriceChanges()
         self._version = _version(self._overrides)
+
+    def use(self, changes: PriceChanges) -> None:
+        """Price with an admin's changes from now on."""
+        self._changes = changes
+        self._version = _version(self._overrides) + (f"+{changes.digest}" if changes.digest else "")
+        for memo in (self._memo, self._costs, self._ladders, self._steps):
+            memo.clear()
+
+    def with_changes(self, changes: PriceChanges, model: str, now: float, speed: str) -> Ladder:
+        """Return a model's prices as they would be with other changes."""
+        base = _ladder(model, speed, False, datetime.fromtimestamp(now, UTC), self._overrides)
+        return changes.over(_names(model), base, now, speed, False)
+
+    def base(self, model: str, now: float, speed: str) -> Ladder:
+        """Return a model's prices without an admin's changes."""
+        return self.with_changes(PriceChanges(), model, now, speed)
+
+    def origin(self, model: str, now: float) -> str:
+        """Return where a model's prices come from: `admin`, `file` or `package`."""
+        if self._changes.changes(model, now):
+            return "admin"
+        day = datetime.fromtimestamp(now, UTC).date()
+        return "file" if self._overrides.knows(model, day) else "package"
 
     @property
     def version(self) -> str:
@@ -124,12 +143,12 @@ class Pricer:
         if key not in self._steps:
             if len(self._steps) >= self._remember:
                 self._steps.clear()
-            self._steps[key] = _whole(self._ladder_at(now)(model, usage.speed, batch))
+            self._steps[key] = whole(self._ladder_at(now)(model, usage.speed, batch))
         steps = self._steps[key]
         if steps is None or usage.iterations or usage.web_searches:
             priced = self.price(model, usage, now)
             return None if priced is None else priced.cost
-        return _quick(steps, usage)
+        return quick(steps, usage)
 
     def summed(self, model: str, usage: Usage, now: float) -> Nanodollars | None:
         """Return the least that many calls can have cost, given the sum of their usage.
@@ -164,7 +183,9 @@ class Pricer:
         day = datetime.fromtimestamp(now, UTC).date()
         provider = get_snapshot().find_provider(None, "anthropic", None)
         bundled = {model.id for model in provider.models if model.id.startswith("claude-")}
-        return sorted(bundled | {row.model for row in self._overrides.rows if row.start <= day})
+        rows = {row.model for row in self._overrides.rows if row.start <= day}
+        changed = {model for model in self._changes.models if self._changes.changes(model, now)}
+        return sorted(bundled | rows | changed)
 
     def _ladder_at(self, now: float) -> LadderOf:
         """Return a lookup that is cached for an hour by model, speed and batch."""
@@ -176,7 +197,9 @@ class Pricer:
                 if len(self._ladders) >= self._remember:
                     self._ladders.clear()
                 at = datetime.fromtimestamp(now, UTC)
-                self._ladders[key] = _ladder(model, speed, batch, at, self._overrides)
+                base = _ladder(model, speed, batch, at, self._overrides)
+                names = _names(model) if self._changes.models else ()
+                self._ladders[key] = self._changes.over(names, base, now, speed, batch)
             return self._ladders[key]
 
         return ladder
@@ -211,7 +234,7 @@ def _add_tokens(exact: dict[str, Decimal], leg: Usage, rates: Rates, whole: Usag
         if tokens and rate is None:
             return False
         if rate is not None:
-            exact[kind] += rate * tokens * factor * _PER_TOKEN
+            exact[kind] += rate * tokens * factor * PER_TOKEN
     return True
 
 
@@ -228,24 +251,15 @@ def _priced(model: str, usage: Usage, ladder: LadderOf, version: str) -> Priced 
     batch = usage.service_tier == "batch"
     exact = dict.fromkeys(KINDS, Decimal(0))
     for leg_model, leg in usage.iterations or ((model, usage),):
-        rates = _step(ladder(leg_model, usage.speed, batch), _prompt(leg))
+        rates = _step(ladder(leg_model, usage.speed, batch), prompt_tokens(leg))
         if rates is None or not _add_tokens(exact, leg, rates, usage):
             return None
     if usage.web_searches:
-        rates = _step(ladder(model, usage.speed, batch), _prompt(usage))
+        rates = _step(ladder(model, usage.speed, batch), prompt_tokens(usage))
         if rates is None or rates.web_search is None:
             return None
         exact["web_search"] = rates.web_search * usage.web_searches * _PER_SEARCH
     return _rounded(exact, version)
-
-
-def _prompt(usage: Usage) -> int:
-    return (
-        usage.input_tokens
-        + usage.cache_write_5m_tokens
-        + usage.cache_write_1h_tokens
-        + usage.cache_read_tokens
-    )
 
 
 def _step(ladder: Ladder, prompt_tokens: int) -> Rates | None:
@@ -284,6 +298,13 @@ def _ladder(model: str, speed: str, batch: bool, at: datetime, table: PriceTable
     return _cut(halved, found.id, day)
 
 
+def _names(model: str) -> tuple[str, ...]:
+    """Return the names under which a model's prices may be changed."""
+    model = model.removeprefix("anthropic/")
+    found = get_snapshot().find_provider(None, "anthropic", None).find_model(model)
+    return (model, _DATED.sub("", model), *(() if found is None else (found.id,)))
+
+
 def _cut(ladder: Ladder, model: str, day: date) -> Ladder:
     return tuple((start, _before_cut(rates, model, day)) for start, rates in ladder)
 
@@ -317,54 +338,6 @@ def _reached(value: Decimal | TieredPrices | None, start: int) -> Decimal | None
         return value
     reached = [tier.price for tier in value.tiers if tier.start <= start]
     return reached[-1] if reached else value.base
-
-
-def _whole(ladder: Ladder) -> _Steps | None:
-    """Scale a ladder to integers, in 1e-9 nanodollars a token; None if a rate is finer."""
-    steps: list[tuple[int, _Scaled]] = []
-    for start, rates in ladder:
-        found = [
-            None if rate is None else rate * _PER_TOKEN * _SCALE
-            for rate in (
-                rates.input,
-                rates.output,
-                rates.cache_write_5m,
-                rates.cache_write_1h,
-                rates.cache_read,
-            )
-        ]
-        # US-only inference costs 11/10, so each rate must be a multiple of ten.
-        if any(rate is not None and rate % 10 for rate in found):
-            return None
-        steps.append((start, tuple(None if rate is None else int(rate) for rate in found)))
-    return tuple(steps)
-
-
-def _quick(steps: _Steps, usage: Usage) -> Nanodollars | None:
-    """Price one leg in integers, rounded as `_rounded` does."""
-    prompt, rates = _prompt(usage), None
-    for start, reached in steps:
-        if prompt > start or start == 0:
-            rates = reached
-    if rates is None:
-        return None
-    counts = (
-        usage.input_tokens,
-        usage.output_tokens,
-        usage.cache_write_5m_tokens,
-        usage.cache_write_1h_tokens,
-        usage.cache_read_tokens,
-    )
-    total = 0
-    for tokens, rate in zip(counts, rates, strict=True):
-        if tokens:
-            if rate is None:
-                return None
-            total += tokens * rate
-    if usage.inference_geo == "us":
-        total = total * 11 // 10  # `US_ONLY`; every rate is a multiple of ten
-    whole, rest = divmod(total, _SCALE)
-    return whole + (rest * 2 > _SCALE or (rest * 2 == _SCALE and whole % 2 == 1))
 
 
 def _halved(rates: Rates) -> Rates:

@@ -15,7 +15,7 @@ from cacheserver.core.times import iso
 from cacheserver.core.types import Nanodollars, Usage
 from cacheserver.pricing import estimate
 from cacheserver.pricing.estimate import Workload
-from cacheserver.pricing.price_table import Rates
+from cacheserver.pricing.price_table import Ladder, Rates
 from cacheserver.pricing.prices import US_ONLY, Pricer
 
 _KINDS = ("input", "output", "cache_write_5m", "cache_write_1h", "cache_read")
@@ -31,6 +31,35 @@ def prices_as_json(pricer: Pricer, now: float) -> dict[str, Any]:
         "us_only_factor": f"{US_ONLY}",  # `inference_geo: "us"`, on every token
         "models": [_model(pricer, model, now) for model in pricer.models(now)],
     }
+
+
+def origins_as_json(pricer: Pricer, own: Mapping[str, Any], now: float) -> dict[str, Any]:
+    """Return `prices_as_json` with the origin of each model's prices.
+
+    `own` are an admin's changes, by model.
+    """
+    shown = prices_as_json(pricer, now)
+    for one in shown["models"]:
+        model = one["model"]
+        one["origin"] = pricer.origin(model, now)
+        one["own"] = own.get(model)
+        one["base"] = None if model not in own else _base(pricer, model, now)
+    return shown
+
+
+def _base(pricer: Pricer, model: str, now: float) -> dict[str, Any]:
+    """Return a model's prices without an admin's changes."""
+    fast = pricer.base(model, now, "fast")
+    steps = pricer.base(model, now, "standard")
+    return {
+        "standard": _shown(steps[0][1]) if steps else None,
+        "fast": _shown(fast[0][1]) if fast else None,
+        "long_prompts": _long(steps),
+    }
+
+
+def _long(steps: Ladder) -> list[dict[str, Any]]:
+    return [{"over_prompt_tokens": over, **(_shown(long) or {})} for over, long in steps if over]
 
 
 def estimate_as_json(pricer: Pricer, fields: Mapping[str, Any], now: float) -> dict[str, Any]:
@@ -119,11 +148,7 @@ def _model(pricer: Pricer, model: str, now: float) -> dict[str, Any]:
         "standard": _shown(rates),
         "batch": _shown(pricer.rates(model, now, tier="batch")),
         "fast": _shown(pricer.rates(model, now, speed="fast")),
-        "long_prompts": [  # each holds for all tokens of a prompt longer than that
-            {"over_prompt_tokens": over, **(_shown(long) or {})}
-            for over, long in pricer.steps(model, now)
-            if over
-        ],
+        "long_prompts": _long(pricer.steps(model, now)),  # for all tokens of a longer prompt
         "web_search_per_1000": None if searches is None else f"{searches.normalize():f}",
     }
 

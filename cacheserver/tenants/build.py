@@ -8,6 +8,7 @@ from contextlib import asynccontextmanager
 from cacheserver.config.settings import Settings
 from cacheserver.core.background import BackgroundWork
 from cacheserver.core.types import Bar, Tenant
+from cacheserver.live.settings import LiveSettings
 from cacheserver.observability.metrics import Metrics
 from cacheserver.storage.build import Store
 from cacheserver.tenants.store import Tenants
@@ -30,20 +31,22 @@ def default_tenant(settings: Settings) -> Tenant:
 
 @asynccontextmanager
 async def build(
-    store: Store, settings: Settings, metrics: Metrics, clock: Callable[[], float]
+    store: Store, live: LiveSettings, metrics: Metrics, clock: Callable[[], float]
 ) -> AsyncIterator[Tenants]:
     """Yield the tenants; when each key was last used is written on the way out."""
     uses = BackgroundWork("key-use", metrics, limit=10_000, at_once=1)
+    tenants = Tenants(
+        store.redis,
+        prefix=store.prefix,
+        defaults=default_tenant(live.current),
+        now=clock,
+        swallowed=metrics.swallowed,
+        access=live.base.data_dir / "access",
+        writes=uses,
+        sealer=store.sealer,
+    )
+    live.listen(lambda settings: tenants.use_defaults(default_tenant(settings)))
     try:
-        yield Tenants(
-            store.redis,
-            prefix=store.prefix,
-            defaults=default_tenant(settings),
-            now=clock,
-            swallowed=metrics.swallowed,
-            access=settings.data_dir / "access",
-            writes=uses,
-            sealer=store.sealer,
-        )
+        yield tenants
     finally:
         await uses.close()

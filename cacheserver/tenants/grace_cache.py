@@ -60,5 +60,8 @@ class GraceCache(Generic[T]):
             self._cached[name] = _Cached(found, now, now + FRESH_S)
         return found
 
+    def clear(self) -> None:
+        self._cached.clear()
+
     def forget(self, name: str) -> None:
         self._cached.pop(name, None)

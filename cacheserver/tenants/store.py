@@ -81,6 +81,12 @@ class Tenants(ApiKeys):
         # For tenants whose settings are unknown: a key of digests that nobody else has.
         self._random_key: Final = secrets.token_bytes(32)
 
+    def use_defaults(self, defaults: Tenant) -> None:
+        """Take other defaults, for tenants without settings of their own."""
+        if defaults != self._defaults:
+            self._defaults = defaults
+            self._read.clear()
+
     @property
     def seals(self) -> bool:
         """Return whether content is encrypted, which `no_content` needs."""

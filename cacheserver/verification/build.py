@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
+from cacheserver.config.settings import Settings
 from cacheserver.core.background import BackgroundWork
 from cacheserver.core.errors import SettingsError
 from cacheserver.core.types import Nanodollars, Query, Usage
@@ -35,8 +36,12 @@ class VerificationParts:
 async def build(host: Host, spending: Spending) -> AsyncIterator[VerificationParts]:
     """Verify until the block ends. Raises `SettingsError` if the model has no price."""
     settings, store, clock = host.settings, host.store, host.clock
-    model, cap = settings.verify_model, round(settings.verify_usd_per_day * 1_000_000_000)
-    if cap and host.pricer.cost(model, Usage(1_000, 1), clock()) is None:
+    model = settings.verify_model
+
+    def priced() -> bool:
+        return host.pricer.cost(model, Usage(1_000, 1), clock()) is not None
+
+    if settings.verify_usd_per_day and not priced():
         raise SettingsError(
             f"`CACHESERVER_VERIFY_MODEL`: `{model}` has no price; see `CACHESERVER_PRICES`"
         )
@@ -49,19 +54,13 @@ async def build(host: Host, spending: Spending) -> AsyncIterator[VerificationPar
         spending=spending,
         metrics=host.metrics,
         clock=clock,
-        cap=cap,
+        cap=0,
         key_share=settings.verify_key_share,
         refunds=refunds,
     )
     stated = ErrorRates(settings.verify_sensitivity, settings.verify_false_yes)
     verifier = Verifier(
-        options=VerifierOptions(
-            model=model,
-            timeout_s=settings.verify_timeout_s,
-            most_tokens=settings.verify_max_tokens,
-            stated=stated,
-            audit_share=settings.verify_audit_share,
-        ),
+        options=_options(settings, stated),
         call=call,
         verdicts=Verdicts(store.redis, model=model, prefix=store.prefix),
         audited=audited,
@@ -71,9 +70,16 @@ async def build(host: Host, spending: Spending) -> AsyncIterator[VerificationPar
         clock=clock,
     )
 
+    def use(settings: Settings) -> None:
+        cap = round(settings.verify_usd_per_day * 1_000_000_000)
+        call.cap = cap if cap and priced() else 0  # what has no price cannot be bounded
+        call.key_share = settings.verify_key_share
+        verifier.options = _options(settings, stated)
+
     def ended(query: Query, at: float, cost: Nanodollars | None) -> None:
         verifier.paces.of(query.tenant.name).note_request(free=cost == 0)
 
+    host.live.settings.listen(use)
     host.plugins.verifier = verifier
     host.plugins.listeners.append(ended)
     host.gauges.append(VerificationGauges(audited, host.metrics.gauges))
@@ -82,3 +88,13 @@ async def build(host: Host, spending: Spending) -> AsyncIterator[VerificationPar
     finally:
         await background.close()
         await refunds.close()
+
+
+def _options(settings: Settings, stated: ErrorRates) -> VerifierOptions:
+    return VerifierOptions(
+        model=settings.verify_model,
+        timeout_s=settings.verify_timeout_s,
+        most_tokens=settings.verify_max_tokens,
+        stated=stated,
+        audit_share=settings.verify_audit_share,
+    )

@@ -90,14 +90,9 @@ class ModelCall:
         self._spending = spending
         self._metrics = metrics
         self._clock = clock
-        self._cap = cap
-        self._key_share = key_share
+        self.cap = cap  # of a tenant's calls a day; 0: there are none
+        self.key_share = key_share
         self._refunds = refunds  # for which nobody waits
-
-    @property
-    def cap(self) -> Nanodollars:
-        """Return what a tenant's calls may cost a day; 0: there are none."""
-        return self._cap
 
     def expected(self, body: Mapping[str, Any]) -> Nanodollars:
         """Return the usual cost of a call; 0 if its model has no price."""
@@ -173,7 +168,7 @@ class ModelCall:
         tenant, own = query.tenant.name, _purpose(query)
         if query.credential is not None:  # the caller pays
             return True
-        share = round(self._cap * self._key_share)
+        share = round(self.cap * self.key_share)
         if own is not None and not await self._spending.spend(
             tenant, own, amount, cap=share, period_s=_DAY_S, now=now
         ):
@@ -181,7 +176,7 @@ class ModelCall:
         admitted = False
         try:
             admitted = await self._spending.spend(
-                tenant, _ALL, amount, cap=self._cap, period_s=_DAY_S, now=now
+                tenant, _ALL, amount, cap=self.cap, period_s=_DAY_S, now=now
             )
         finally:  # refused, or the store failed, or the caller left
             if own is not None and not admitted:

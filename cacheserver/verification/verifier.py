@@ -87,7 +87,7 @@ class Verifier:
         clock: Callable[[], float],
     ) -> None:
         self.paces = Paces()
-        self._options = options
+        self.options = options
         self._call = call
         self._verdicts = verdicts
         self._audited = audited
@@ -128,7 +128,7 @@ class Verifier:
         state = await self._audited.state(query.tenant.configured_name)
         if state.off:
             return None
-        rates = self._audited.rates(state, self._options.stated)
+        rates = self._audited.rates(state, self.options.stated)
         standing = _Standing(rates, scope_of(query, state))
         options = self._admitted(found, standing)
         # Before anything is made of the task, such as the digest of a verdict.
@@ -163,7 +163,7 @@ class Verifier:
         pace, mode = self.paces.of(query.tenant.name), query.tenant.verify.mode
         answer_s = pace.answer(query.model)
         waiting = not (batched or query.background)
-        limit_s = self._options.timeout_s
+        limit_s = self.options.timeout_s
         if waiting:
             limit_s = min(limit_s, answer_s / 2)
         # An answer that is stored serves the next asker by itself: then only an operator who wants
@@ -197,7 +197,7 @@ class Verifier:
     ) -> Verified:
         began = self._clock()
         flight, led = self._asking.join(
-            _flight_key(query, question, self._options.model),
+            _flight_key(query, question, self.options.model),
             lambda _: self._asked(query, question, background=background),
         )
         cost, reply = 0, Reply("slow")
@@ -240,7 +240,7 @@ class Verifier:
         async def ask() -> None:
             began = self._clock()
             flight, led = self._asking.join(
-                _flight_key(query, question, self._options.model),
+                _flight_key(query, question, self.options.model),
                 lambda _: self._asked(query, question, background=True),
             )
             try:
@@ -257,7 +257,7 @@ class Verifier:
         if not self._background.do(ask):
             return self._result("dropped", "background", question.options)
         asked = tuple(one.id for one in question.options)
-        return Verified("background", asked, self._options.model)
+        return Verified("background", asked, self.options.model)
 
     def _question(
         self, query: Query, options: Sequence[Askable], candidates: Mapping[str, Candidate]
@@ -281,17 +281,17 @@ class Verifier:
             query.text,
             task,
             stored,
-            model=self._options.model,
+            model=self.options.model,
             now=self._clock(),
         )
-        if prompt.tokens_at_most(body) > self._options.most_tokens:
+        if prompt.tokens_at_most(body) > self.options.most_tokens:
             return None
         return _Question(
             body, tuple(one for one, _, _ in shown), tuple(entry for _, entry, _ in shown)
         )
 
     def _is_too_long(self, *parts: Any) -> bool:
-        return prompt.exceeds(parts, self._options.most_tokens)
+        return prompt.exceeds(parts, self.options.most_tokens)
 
     def _admitted(self, found: Plausible, standing: _Standing) -> list[Askable]:
         """The candidates that a yes would serve, the most probable first."""
@@ -313,7 +313,7 @@ class Verifier:
     ) -> Verified:
         errors = self._errors.of(standing.scope)
         self._errors.note(standing.scope, errors.after(chosen.posterior))
-        share = self._options.audit_share if standing.rates.measured else _UNMEASURED_AUDITS
+        share = self.options.audit_share if standing.rates.measured else _UNMEASURED_AUDITS
         return self._result(
             "yes",
             mode,
@@ -330,7 +330,7 @@ class Verifier:
     ) -> Verified:
         self._monitor.ended(verdict, mode, found.get("seconds"))
         asked, remembered = tuple(one.id for one in options), mode == "remembered"
-        return Verified(verdict, asked, self._options.model, remembered=remembered, **found)
+        return Verified(verdict, asked, self.options.model, remembered=remembered, **found)
 
     async def observe(
         self, query: Query, candidate: Candidate, *, right: bool, weight: float, served: bool

@@ -149,6 +149,11 @@ BODIES: dict[str, list[dict[str, Any]]] = {
         {"tsv": "a\tb\tc"},
     ],
     "POST /admin/v1/keys": [{"tenant": "t", "label": "l"}],
+    # Small enough that no mutation of theirs stops the server that the other bodies are sent to.
+    "PUT /admin/v1/settings": [{"top_k": 5, "judge_share": 0.2, "log_level": "info"}],
+    "PUT /admin/v1/prices": [
+        {"prices": {"m": {"input": 1, "fast": {"input": 1}, "long_prompts": {"9": {"input": 1}}}}}
+    ],
     "PUT /admin/v1/entries/default/x/ttl": [{"ttl_s": 60, "beyond_maximum": True}],
     "PUT /admin/v1/entries/default/x/answer": [{"text": "x", "ttl_s": 60, "beyond_maximum": True}],
     "POST /admin/v1/purge": [

@@ -76,7 +76,7 @@ class DecisionLog:
         self.failures = 0  # attempts to write that failed
         self._prefix = prefix
         self._limit = limit
-        self._max_bytes = max_bytes
+        self.max_bytes = max_bytes
         self._redis = redis
         self._records = records
         self._sealer = sealer or PlainSealer()
@@ -164,7 +164,7 @@ class DecisionLog:
         more = 1
         while more:
             more, dropped = await run_script(
-                self._fold, self._prefix, _FOLDED, self._max_bytes or 0, _COUNTS_S
+                self._fold, self._prefix, _FOLDED, self.max_bytes or 0, _COUNTS_S
             )
             self.crowded_out += dropped
 

@@ -100,7 +100,7 @@ class Reembedding:
         self._redis = redis
         self._id = embedder_id
         self._dim = dim
-        self._max_bytes = max_bytes
+        self.max_bytes = max_bytes
         self._disk = disk
         self._clock = clock
         self._counts = counts
@@ -294,8 +294,8 @@ class Reembedding:
         `CACHESERVER_MAX_BYTES` is no such place: answers of least worth are evicted for them.
         """
         need = questions * (2 * self._dim + _ROW_BYTES)
-        if self._max_bytes is not None:
-            left = max(0, self._max_bytes - await self._entries.used_bytes())
+        if self.max_bytes is not None:
+            left = max(0, self.max_bytes - await self._entries.used_bytes())
             if left < need:
                 log.warning(
                     "vectors of the new embedder take %d bytes and `CACHESERVER_MAX_BYTES` leaves "

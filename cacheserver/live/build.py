@@ -1,0 +1,41 @@
+"""Builds live settings and prices, before everything that uses them."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+
+from cacheserver.config.settings import Settings
+from cacheserver.live.documents import LiveDocuments
+from cacheserver.live.follower import LiveFollower
+from cacheserver.live.prices import LivePrices
+from cacheserver.live.settings import LiveSettings
+from cacheserver.observability.metrics import Metrics
+from cacheserver.pricing.prices import Pricer
+from cacheserver.storage.build import Store
+
+
+@dataclass(frozen=True, slots=True)
+class Live:
+    """Settings and prices that admins change while servers run."""
+
+    settings: LiveSettings
+    prices: LivePrices
+
+
+@asynccontextmanager
+async def build(
+    store: Store, base: Settings, pricer: Pricer, metrics: Metrics, clock: Callable[[], float]
+) -> AsyncIterator[Live]:
+    """Read what admins have changed, and follow it until the block ends. Raises `StoreError`."""
+    documents = LiveDocuments(store.redis, prefix=store.prefix)
+    settings = LiveSettings(base, documents, metrics.swallowed)
+    prices = LivePrices(pricer, documents, clock, metrics.swallowed)
+    follower = LiveFollower(documents, (settings, prices), metrics.swallowed)
+    await follower.follow()
+    follower.start()
+    try:
+        yield Live(settings, prices)
+    finally:
+        await follower.close()

@@ -1,0 +1,63 @@
+"""Documents that all servers follow, as JSON in one hash.
+
+P live  hash: name of a document -> its JSON
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any, Final
+
+import orjson
+
+from cacheserver.core.errors import StoreError
+from cacheserver.storage.connection import PREFIX, Connection, command, run_script
+
+_TRIES: Final = 50  # to change a document that others change at the same time
+
+# ARGV: key, name, what it was ('' none), what it becomes ('' nothing). Returns 1 if it was that.
+_REPLACE: Final = """
+local was = redis.call('HGET', ARGV[1], ARGV[2]) or ''
+if was ~= ARGV[3] then return 0 end
+if ARGV[4] == '' then redis.call('HDEL', ARGV[1], ARGV[2])
+else redis.call('HSET', ARGV[1], ARGV[2], ARGV[4]) end
+return 1
+"""
+
+Document = dict[str, Any]
+
+
+class LiveDocuments:
+    """Store of the documents. Every method raises `StoreError`."""
+
+    def __init__(self, redis: Connection, *, prefix: str = PREFIX) -> None:
+        self._redis = redis
+        self._key = f"{prefix}live"
+        self._replace = redis.register_script(_REPLACE)
+
+    async def read(self) -> Mapping[str, bytes]:
+        """Return every document, undecoded, by name."""
+        found = await command(self._redis, "HGETALL", self._key)
+        return {name.decode(): text for name, text in found.items()}
+
+    async def change(
+        self, name: str, changed: Callable[[Document], Document]
+    ) -> tuple[Document, Document]:
+        """Change a document by `changed`, which may refuse. Returns it before and after."""
+        for _ in range(_TRIES):
+            stored = await command(self._redis, "HGET", self._key, name)
+            before = decode(stored)
+            after = changed(before)
+            text = orjson.dumps(after) if after else b""
+            if await run_script(self._replace, self._key, name, stored or b"", text):
+                return before, after
+        raise StoreError("it is being changed by others; nothing was stored")
+
+
+def decode(text: bytes | None) -> Document:
+    """Decode a document; a damaged one is empty, and the next change replaces it."""
+    try:
+        found = orjson.loads(text or b"{}")
+    except ValueError:
+        return {}
+    return found if isinstance(found, dict) else {}

@@ -129,11 +129,6 @@ class Components:
         return self.host.settings.default_model
 
     @property
-    def simulated(self) -> bool:
-        """Return whether the simulated Claude of this server answers misses."""
-        return self.host.settings.upstream == "simulated"
-
-    @property
     def wrong_hit_cost(self) -> Nanodollars:
         """Return the operator's price of a wrong answer."""
         return round(self.host.settings.wrong_hit_usd * 1_000_000_000)

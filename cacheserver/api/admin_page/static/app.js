@@ -2,7 +2,7 @@
 import { html, render, useEffect, useRef, useState } from "./lib/html.js";
 import { get, onConnection, send, setCsrfToken } from "./lib/api.js";
 import { Field, Form, useForm } from "./lib/form.js";
-import { Button, ErrorBox, Notices, Skeleton } from "./lib/parts.js";
+import { Button, ErrorBox, Notices, Skeleton, notify } from "./lib/parts.js";
 import { followLinks, screenUrl, useRoute } from "./lib/router.js";
 import { useStored } from "./lib/use.js";
 
@@ -94,7 +94,13 @@ function Frame({ session, accept }) {
   const shown = screens.find(([name]) => name === screen);
   useEffect(() => setOpen(false), [screen]);
   useEffect(() => onConnection((state) => setOnline(state !== "offline")), []);
-  const leave = async () => accept(await send("DELETE", "/admin/session"));
+  const leave = async () => {
+    try {
+      accept(await send("DELETE", "/admin/session"));
+    } catch (error) {
+      notify(error.message, "bad");
+    }
+  };
   return html`<a class="skip" href="#screen">To the content</a>
     <div class="frame">
       <nav class=${`side ${open ? "open" : ""}`} aria-label="Screens">

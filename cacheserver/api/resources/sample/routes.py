@@ -46,7 +46,7 @@ async def start(request: Request) -> dict[str, Any]:
     """
     state = state_of(request)
     state.gate.admit_admin(request)
-    if not state.parts.simulated:
+    if not state.simulated:
         raise Conflict(_REAL)
     sample = state.parts.sample
     if (before := await sample.progress()).state == "none" or await _has_key(state):
@@ -86,4 +86,4 @@ async def _has_key(state: AppState) -> bool:
 
 
 def _shown(state: AppState, found: Progress) -> dict[str, Any]:
-    return {"tenant": TENANT, "available": state.parts.simulated, **found.as_json()}
+    return {"tenant": TENANT, "available": state.simulated, **found.as_json()}

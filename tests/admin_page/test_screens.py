@@ -1,0 +1,64 @@
+"""Every screen, filled with the sample traffic: drawn at each width and scheme, and accessible.
+
+Pictures are kept in `var/screens`; whoever changes a screen looks at them.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+
+import pytest
+import pytest_asyncio
+from playwright.async_api import Browser
+
+from cacheserver.sample_traffic import traffic
+from tests.admin_page.pages import SCHEMES, WIDTHS, WRITTEN, browser_tests, window
+from tests.api.admin import ADMIN
+from tests.house import House
+
+pytestmark = [browser_tests, pytest.mark.asyncio(loop_scope="module")]
+
+# Screens that begin with a tenant.
+_PARAMS = {name: {"tenant": traffic.TENANT} for name in ("tuning", "review", "prompts")}
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def filled(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[House]:
+    """Yield a server that has replayed the sample traffic."""
+    folder = tmp_path_factory.mktemp("filled")
+    async with House.open(
+        folder, upstream="simulated", anthropic_api_key=None, similarity=None
+    ) as house:
+        begun = await house.http.post("/admin/v1/sample-traffic", headers=ADMIN)
+        assert begun.status_code == 202, begun.text
+        task = house.parts.sample._task
+        assert task is not None
+        await asyncio.wait({task})
+        yield house
+
+
+@pytest.mark.parametrize("screen", WRITTEN)
+async def test_a_screen_is_drawn_and_accessible(
+    browser: Browser, filled: House, screen: str
+) -> None:
+    found = {}
+    for width in WIDTHS:
+        for scheme in SCHEMES:
+            async with window(browser, filled, width=width, scheme=scheme) as page:
+                await page.open(screen, **_PARAMS.get(screen, {}))
+                await page.picture(f"{screen}-{width}-{scheme}")
+                assert await page.sideways() <= 0, width
+                if problems := await page.accessibility():
+                    found[f"{width} {scheme}"] = problems
+    assert found == {}
+
+
+@pytest.mark.parametrize("screen", WRITTEN)
+async def test_a_screen_of_a_new_server_says_what_to_do(
+    browser: Browser, house: House, screen: str
+) -> None:
+    async with window(browser, house) as page:
+        await page.open(screen)
+        await page.picture(f"{screen}-new")
+        assert await page.accessibility() == []

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from functools import partial
 
 from cacheserver.cache.decider import judge_pair
+from cacheserver.calibration.answers.beginnings import AnswerBeginnings
 from cacheserver.calibration.answers.reader import READING, AnswerReader
 from cacheserver.calibration.answers.vectors import AnswerVectors
 from cacheserver.calibration.audits import Auditor
@@ -17,13 +18,17 @@ from cacheserver.calibration.gauges import WrongHitGauges
 from cacheserver.calibration.labels import Labels
 from cacheserver.calibration.llm_judge import Judge, JudgeSettings
 from cacheserver.calibration.pairs import Pairs
+from cacheserver.calibration.past_decisions import PastDecisions
 from cacheserver.calibration.review.admin_labels import AdminLabels
 from cacheserver.calibration.review.label_files import LabelFiles
 from cacheserver.calibration.review.label_queue import LabelQueue
 from cacheserver.calibration.review.review_store import ReviewQueue
 from cacheserver.calibration.scopes.reports import ScopeReports
+from cacheserver.calibration.scopes.tuning import ScopeTuning
 from cacheserver.calibration.second_opinion import SecondOpinion
 from cacheserver.calibration.states import States
+from cacheserver.calibration.target_bars import TargetBars
+from cacheserver.calibration.verdicts import Verdicts
 from cacheserver.calibration.what_if import WhatIf
 from cacheserver.calibration.worker import Worker
 from cacheserver.calibration.wrong_hits import WrongHitShares
@@ -47,6 +52,7 @@ class CalibrationParts:
     what_if: WhatIf
     wrong_hits: WrongHitShares
     scope_reports: ScopeReports
+    scope_tuning: ScopeTuning
     reader: AnswerReader
     judge: Judge
 
@@ -139,6 +145,10 @@ async def build(host: Host, labels: Labels) -> AsyncIterator[CalibrationParts]:
         count=log.count,
         clock=clock,
     )
+    verdicts = Verdicts(labels=labels, given=given)
+    targets = TargetBars()
+    beginnings = AnswerBeginnings(entries.search)
+    reports = ScopeReports(search=answers.decision_search, labels=labels, states=states)
     wrong_hits = WrongHitShares(labels, metrics, clock)
     plugins = host.plugins
     plugins.calibrations, plugins.learner = states, worker
@@ -161,10 +171,24 @@ async def build(host: Host, labels: Labels) -> AsyncIterator[CalibrationParts]:
             reviews=reviews,
             label_queue=queue,
             label_files=LabelFiles(queue=queue, given=given),
-            what_if=WhatIf(decisions=log, labels=labels, states=states, language=language),
+            what_if=WhatIf(
+                decisions=PastDecisions(log, made=states.made, language=language),
+                search=answers.decision_search,
+                states=states,
+                targets=targets,
+                verdicts=verdicts,
+                answers=beginnings,
+                clock=clock,
+            ),
             wrong_hits=wrong_hits,
-            scope_reports=ScopeReports(
-                search=answers.decision_search, labels=labels, states=states
+            scope_reports=reports,
+            scope_tuning=ScopeTuning(
+                reports=reports,
+                search=answers.decision_search,
+                verdicts=verdicts,
+                answers=beginnings,
+                targets=targets,
+                clock=clock,
             ),
             reader=reader,
             judge=judge,

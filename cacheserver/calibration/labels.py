@@ -271,6 +271,11 @@ class Labels:
             for id, group in refs
         }
 
+    async def condemned(self, tenant: str, pairs: Sequence[tuple[str, str]]) -> list[bool]:
+        """Return of each (question key, entry id) whether the answer is never served to it."""
+        keys = [self._tombstone(tenant, question, entry_id) for question, entry_id in pairs]
+        return [value is not None for value in await read_values(self._redis, keys)]
+
     async def spend(
         self,
         tenant: str,

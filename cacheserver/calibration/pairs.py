@@ -18,8 +18,7 @@ from cacheserver.calibration.precision_curve import (
     safest,
 )
 from cacheserver.calibration.states import States
-from cacheserver.calibration.what_if import as_json
-from cacheserver.calibration.what_if_rules import LabelledCandidate
+from cacheserver.calibration.what_if_rules import LabelledCandidate, rate_as_json
 from cacheserver.core.errors import BadRequest
 from cacheserver.core.evidence import Evidence
 from cacheserver.matching import calibration, conformal_bound
@@ -149,7 +148,7 @@ class Pairs:
         rows = await self._states.shadow_window(tenant)
         total = sum(1 + row.get("alone", 0) for row in rows)
         served = [_labelled(row, 1.0) for row in rows if row["served"]]
-        would_have = as_json(what_if_rules.rate(served, 1.0, total=total))
+        would_have = rate_as_json(what_if_rules.rate(served, 1.0, total=total))
         del would_have["bar"]
         report: dict[str, Any] = {
             "compared": len(rows),
@@ -161,12 +160,16 @@ class Pairs:
             near = [row for row in rows if row.get("veto") is None and row.get(name) is not None]
             candidates = [_labelled(row, row[name]) for row in near]
             report[name] = {
-                "curve": [as_json(point) for point in what_if_rules.rates(candidates, total=total)],
+                "curve": [
+                    rate_as_json(point) for point in what_if_rules.rates(candidates, total=total)
+                ],
             }
             if name == "similarity":
                 report["recommended"] = _threshold(candidates, target, total=total)
             if at is not None and name in at:
-                report[name]["at"] = as_json(what_if_rules.rate(candidates, at[name], total=total))
+                report[name]["at"] = rate_as_json(
+                    what_if_rules.rate(candidates, at[name], total=total)
+                )
         return report
 
 

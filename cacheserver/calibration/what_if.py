@@ -7,23 +7,28 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from math import isfinite, nan
-from typing import Any, Protocol, cast
+from typing import Any, Final, Protocol
 
 from cacheserver.cache.freshness import bar_of, enabled_vetoes
-from cacheserver.calibration.labels import Labels
-from cacheserver.calibration.recalled_vetoes import RecalledVetoes, VetoMemory
+from cacheserver.cache.store.decision_scripts import DECISION_S, LISTED
+from cacheserver.calibration.answers.beginnings import AnswerBeginnings
+from cacheserver.calibration.past_decisions import PastDecisions, Replayable
+from cacheserver.calibration.scopes.traffic import covered_s
 from cacheserver.calibration.states import States
+from cacheserver.calibration.target_bars import Bars, TargetBars
+from cacheserver.calibration.verdicts import JudgedPair, Verdicts, right_of
 from cacheserver.calibration.what_if_rules import (
     LabelledCandidate,
+    Nearby,
     Outcome,
     PastDecision,
-    Rate,
+    Replay,
     lacking,
     rate,
-    read_past_decision,
+    rate_as_json,
     read_recorded_evidence,
     replay,
     replay_decision,
@@ -34,8 +39,8 @@ from cacheserver.core.money import usd
 from cacheserver.core.types import Bar, Tenant
 from cacheserver.matching import calibration, conformal_bound
 from cacheserver.matching.calibration import Calibration, Label
-from cacheserver.matching.language import Language
 
+LEAST_S: Final = 3_600  # that decisions must cover to tell of a day
 _SCOPES = 20  # the most used ones; each may take some 40 ms in a thread
 _ANY = 0.0  # a bar for scores that are 1 where the real bar, which differs by scope, is cleared
 PAGE = 50  # questions named at once
@@ -48,25 +53,35 @@ class _Scope:
     bar: Bar
     needed: conformal_bound.Bar | None  # required by its target today; None: no target
     labels: list[LabelledCandidate]  # those the bar would serve
-    right: Mapping[tuple[str, float], bool]  # by entry and cosine, of all labels
+    state: Calibration
 
 
-class Decisions(Protocol):
-    async def near(self, tenant: str) -> list[dict[str, Any]]:
-        """Return the tenant's last decisions that had a similar candidate."""
+class Search(Protocol):
+    async def since(self, tenant: str) -> float | None:
+        """Return from when on a tenant's decisions are kept, Unix seconds."""
 
 
 class WhatIf:
     """Replays a tenant's recorded decisions, labels and shadow window under other bars."""
 
     def __init__(
-        self, *, decisions: Decisions, labels: Labels, states: States, language: Language
+        self,
+        *,
+        decisions: PastDecisions,
+        search: Search,
+        states: States,
+        targets: TargetBars,
+        verdicts: Verdicts,
+        answers: AnswerBeginnings,
+        clock: Callable[[], float],
     ) -> None:
         self._decisions = decisions
-        self._labels = labels
+        self._search = search
         self._states = states
-        self._language = language
-        self._vetoes = VetoMemory()
+        self._targets = targets
+        self._verdicts = verdicts
+        self._answers = answers
+        self._clock = clock
 
     async def of(
         self, before: Tenant, after: Tenant, *, limit: int = PAGE, cursor: str | None = None
@@ -79,14 +94,10 @@ class WhatIf:
         `StoreError`.
         """
         older = _older(cursor)
-        records = await self._decisions.near(before.name)
-        mine = [
-            record
-            for record in records
-            if self._states.made(record)
-            and _changed(before, after, record["namespace"], record["scope"])
+        recent = await self._decisions.of(before.name)
+        pasts = [
+            past for past in recent.decisions if _changed(before, after, past.namespace, past.scope)
         ]
-        pasts = [past for record in mine if (past := read_past_decision(record)) is not None]
         rows = [
             row
             for row in await self._states.shadow_window(before.name)
@@ -97,36 +108,56 @@ class WhatIf:
         for row in rows:
             namespaces.setdefault(row["scope"], row["namespace"])
             counts[row["scope"]] += 1
-        scopes: dict[str, _Scope] = {}
+        scopes, earlier = dict[str, _Scope](), list[_Scope]()
         for scope, _ in counts.most_common(_SCOPES):
-            bar = bar_of(after, namespaces[scope], scope)
             state = await self._states.get(before.name, scope)
-            scopes[scope] = await asyncio.to_thread(_scope, state, bar)
-        decided = await asyncio.to_thread(self._decided, pasts, scopes)
+            bars = [bar_of(tenant, namespaces[scope], scope) for tenant in (after, before)]
+            targets = [bar.target for bar in bars if bar.similarity is None and bar.target]
+            needed = await self._targets.of(before.name, scope, state, targets)
+            scopes[scope], one = await asyncio.to_thread(
+                lambda bars, *given: [_scope(bar, *given) for bar in bars], bars, state, needed
+            )
+            earlier.append(one)
+        decided = await asyncio.to_thread(_decided, pasts, scopes)
+        replayed = replay(decided)
+        labels = [one for scope in scopes.values() for one in scope.labels]
         return {
             **({"withheld": NO_CONTENT} if before.no_content else {}),
-            "replayed": _replayed(decided),
-            "questions": await self._named(before.name, decided, scopes, limit, older),
-            "labels": _rate([one for scope in scopes.values() for one in scope.labels]),
+            "replayed": _replayed(replayed, decided),
+            "per_day": await self._per_day(before.name, recent, replayed),
+            "wrong_before": _wrong(
+                replayed.hits_before, [o for one in earlier for o in one.labels]
+            ),
+            "wrong_after": _wrong(replayed.hits_after, labels),
+            "questions": await self._named(before, recent, decided, scopes, limit, older),
+            "labels": _rate(labels),
             "shadow": _rate(_shadowed(rows, scopes)),
         }
 
-    def _decided(
-        self, pasts: Sequence[PastDecision], scopes: Mapping[str, _Scope]
-    ) -> list[tuple[PastDecision, Outcome]]:
-        """Replay each decision under its scope's bar; undecided for the least used scopes."""
-        recalled = RecalledVetoes(self._language, self._vetoes)
-        read, language = recalled.read, cast(Language, recalled)
-        return [
-            (past, replay_decision(past, one.bar, one.needed, read=read, language=language))
-            if (one := scopes.get(past.scope)) is not None
-            else (past, Outcome(None))
-            for past in pasts
-        ]
+    async def _per_day(
+        self, tenant: str, recent: Replayable, replayed: Replay
+    ) -> dict[str, Any] | None:
+        """Scale sums to a day by the time that the decisions cover; None if that is too short."""
+        if len(recent.stored) >= LISTED:  # those before them are not listed
+            since = min((past.at for past in recent.decisions), default=None)
+        else:
+            since = await self._search.since(tenant)
+        seconds = 0 if since is None else covered_s(since, self._clock())
+        if seconds < LEAST_S:
+            return None
+        days = seconds / DECISION_S
+        return {
+            "covers_s": seconds,
+            "hits_before": round(replayed.hits_before / days),
+            "hits_after": round(replayed.hits_after / days),
+            "saved_before_usd": usd(round(replayed.saved_before / days)),
+            "saved_after_usd": usd(round(replayed.saved_after / days)),
+        }
 
     async def _named(
         self,
-        tenant: str,
+        tenant: Tenant,
+        recent: Replayable,
         decided: Sequence[tuple[PastDecision, Outcome]],
         scopes: Mapping[str, _Scope],
         limit: int,
@@ -141,38 +172,76 @@ class WhatIf:
         changed.sort(key=lambda pair: (pair[0].at, pair[0].id), reverse=True)
         left = [one for one in changed if older is None or (one[0].at, one[0].id) < older]
         page = left[:limit]
-        items = [await self._question(tenant, *one, scopes[one[0].scope].right) for one in page]
+        chosen = [_chosen(*one) for one in page]
+        records = await self._decisions.records(tenant.name, recent, [past.id for past, _ in page])
+        pairs = [
+            JudgedPair(past.fingerprint, one.entry, one.similarity)
+            for (past, _), one in zip(page, chosen, strict=True)
+        ]
+        entries = {one.entry for one in chosen}
+        rights = {
+            scope: right_of(scopes[scope].state.labels, entries)
+            for scope in {past.scope for past, _ in page}
+        }
+        wrong = await self._verdicts.wrong(
+            tenant.name, pairs, [rights[past.scope] for past, _ in page]
+        )
+        answers = await self._answers.of(tenant, [one.entry for one in chosen])
+        items = [
+            _question(past, found, one, record, wrong=is_wrong, answer=answers.get(one.entry))
+            for (past, found), one, record, is_wrong in zip(
+                page, chosen, records, wrong, strict=True
+            )
+        ]
         last = page[-1][0] if len(left) > len(page) else None
         return {"items": items, "next": None if last is None else f"{last.at!r}:{last.id}"}
 
-    async def _question(
-        self,
-        tenant: str,
-        past: PastDecision,
-        found: Outcome,
-        right: Mapping[tuple[str, float], bool],
-    ) -> dict[str, Any]:
-        begins = past.served is None
-        served = past.served if found.candidate is None else found.candidate.entry
-        one = next(c for c in past.candidates if c.entry == served)
-        was_right = right.get((one.entry, round(one.similarity, 6)))
-        gone = await self._labels.past(tenant, past.fingerprint, [(one.entry, one.entry)])
-        if gone[one.entry].condemned:
-            was_right = False
-        return {
-            "change": "begins" if begins else "ends",
-            "decision_id": past.id,
-            "at": past.at,
-            "asked": past.question,
-            "question": one.question,
-            "entry": one.entry,
-            "similarity": one.similarity,
-            "probability": one.probability,
-            "veto": one.veto if begins else (found.vetoes or {}).get(one.entry),
-            "supported": one.supported,
-            "reason": found.reason,
-            "wrong": None if was_right is None else not was_right,
-        }
+
+def _decided(
+    pasts: Sequence[PastDecision], scopes: Mapping[str, _Scope]
+) -> list[tuple[PastDecision, Outcome]]:
+    """Replay each decision under its scope's bar; undecided for the least used scopes."""
+    return [
+        (past, Outcome(None) if one is None else replay_decision(past, one.bar, one.needed))
+        for past in pasts
+        for one in [scopes.get(past.scope)]
+    ]
+
+
+def _chosen(past: PastDecision, found: Outcome) -> Nearby:
+    """Return the candidate whose answer begins or ends to be served."""
+    served = past.served if found.candidate is None else found.candidate.entry
+    return next(one for one in past.candidates if one.entry == served)
+
+
+def _question(
+    past: PastDecision,
+    found: Outcome,
+    one: Nearby,
+    record: Mapping[str, Any] | None,
+    *,
+    wrong: bool | None,
+    answer: str | None,
+) -> dict[str, Any]:
+    begins = past.served is None
+    rows = () if record is None else record["decision"]["candidates"]
+    return {
+        "change": "begins" if begins else "ends",
+        "decision_id": past.id,
+        "at": past.at,
+        "scope": past.scope,
+        "asked": None if record is None else record["asked"],
+        "question": next((row["question"] for row in rows if row["entry"] == one.entry), None),
+        "entry": one.entry,
+        "answer": answer,
+        "similarity": one.similarity,
+        "probability": one.probability,
+        "veto": one.veto if begins else (found.vetoes or {}).get(one.entry),
+        "supported": one.supported,
+        "reason": found.reason,
+        "worth_usd": usd(past.worth),
+        "wrong": wrong,
+    }
 
 
 def _changed(before: Tenant, after: Tenant, namespace: str, scope: str) -> bool:
@@ -193,14 +262,14 @@ def _older(cursor: str | None) -> tuple[float, str] | None:
     return found, decision
 
 
-def _scope(state: Calibration, bar: Bar) -> _Scope:
+def _scope(bar: Bar, state: Calibration, bars: Bars) -> _Scope:
     """Return a bar's requirements in a scope, and the scope's labels that meet them."""
     fitted = replace(state, fresh=0)  # the level is of the last fit; what is wrong, of all labels
     needed, cleared = None, list[Label]()
     if bar.similarity is not None:
         cleared = [label for label in fitted.sampled if label.evidence.cosine >= bar.similarity]
     elif bar.target is not None:
-        needed = conformal_bound.bar_for(state, bar.target)
+        needed = bars[bar.target]
         cleared = [
             label
             for probability, label in zip(
@@ -209,19 +278,31 @@ def _scope(state: Calibration, bar: Bar) -> _Scope:
             if lacking(probability, label.evidence, None, needed) is None
         ]
     labels = [LabelledCandidate(1.0, label.right, label.weight) for label in cleared]
-    seen = [(label.evidence, label.right) for label in state.labels]
-    right = {(e.entry, round(e.cosine, 6)): right for e, right in seen}
-    return _Scope(bar, needed, labels, right)
+    return _Scope(bar, needed, labels, state)
 
 
-def _replayed(decided: Sequence[tuple[PastDecision, Outcome]]) -> dict[str, Any]:
-    shown = asdict(replay(decided))
+def _replayed(replayed: Replay, decided: Sequence[tuple[PastDecision, Outcome]]) -> dict[str, Any]:
+    shown = asdict(replayed)
     shown["reasons"] = dict(sorted(shown["reasons"].items()))
     if shown["expected_wrong"] is not None:
         shown["expected_wrong"] = round(shown["expected_wrong"], 6)
     for name in ("saved_before", "saved_after"):
         shown[f"{name}_usd"] = usd(shown.pop(name))
     return {**shown, "since": min((past.at for past, _ in decided), default=None)}
+
+
+def _wrong(hits: int, labels: Sequence[LabelledCandidate]) -> dict[str, Any] | None:
+    """Return how many of some hits are wrong, by the labels that a bar serves; None without any."""
+    found = rate(labels, _ANY)
+    if not found.hits - found.unsure:
+        return None
+    shares = (found.wrong_rate, found.wrong_low, found.wrong_high)
+    counts = zip(("expected", "low", "high"), shares, strict=True)
+    return {
+        "hits": hits,
+        **{name: round(share * hits, 2) for name, share in counts},
+        "labels": found.hits - found.unsure,
+    }
 
 
 def _shadowed(
@@ -256,12 +337,5 @@ def _rate(served: Sequence[LabelledCandidate]) -> dict[str, Any] | None:
     """Return the rate of wrong hits; None without labels."""
     if not served:
         return None
-    shown = as_json(rate(served, _ANY))
+    shown = rate_as_json(rate(served, _ANY))
     return {name: shown[name] for name in shown if name not in ("bar", "hit_rate")}
-
-
-def as_json(found: Rate) -> dict[str, Any]:
-    """Encode a rate, its money in dollars."""
-    shown = asdict(found)
-    shown["saved_usd"] = usd(shown.pop("saved"))
-    return shown

@@ -8,19 +8,20 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from decimal import Decimal
-from typing import Any
+from typing import Any, cast
 
 from cacheserver.cache.freshness import EXPLAINED, decide, enabled_vetoes
 from cacheserver.core.evidence import Evidence, read_evidence
+from cacheserver.core.money import usd
 from cacheserver.core.types import Bar, Nanodollars
 from cacheserver.matching import conformal_bound
 from cacheserver.matching.conformal_bound import wilson
 from cacheserver.matching.decision import JUDGED
-from cacheserver.matching.language import Language, vetoes_between
+from cacheserver.matching.language import UNREADABLE, Language, vetoes_between
 from cacheserver.matching.neighbours import Neighbour
-from cacheserver.matching.profile import Profile
+from cacheserver.matching.profile import Difference, Profile
 
 _POINTS = 50  # of a curve: more cannot be told apart on a screen
 
@@ -30,7 +31,7 @@ class Nearby:
     """Candidate as recorded."""
 
     entry: str
-    question: str | None  # None: not kept
+    fired: tuple[str, ...] | None  # all vetoes of its question, or `UNREADABLE`; None: not known
     similarity: float
     penalty: float = 0.0  # subtracted from the similarity before it is compared with a threshold
     probability: float | None = None  # None: vetoed, or not computed
@@ -48,7 +49,6 @@ class PastDecision:
     scope: str
     namespace: str
     fingerprint: str
-    question: str | None  # None: not kept
     served: str | None  # whose answer, by entry id; None: a miss
     candidates: tuple[Nearby, ...]  # the most similar first, at most `EXPLAINED`
     worth: Nanodollars  # what a hit saved, or would have
@@ -105,8 +105,13 @@ class Rate:
     saved: Nanodollars
 
 
-def read_past_decision(record: Mapping[str, Any]) -> PastDecision | None:
-    """Read a decision's record; None if it had no similar candidate."""
+def read_past_decision(
+    record: Mapping[str, Any], vetoes: Callable[[str, str], tuple[str, ...]]
+) -> PastDecision | None:
+    """Read a decision's record; None if it had no similar candidate.
+
+    `vetoes` returns all that fire between two questions, or `UNREADABLE`.
+    """
     shown = record.get("decision") or {}
     rows = shown.get("candidates")
     if not rows or shown.get("kind") not in ("semantic", "miss"):
@@ -114,18 +119,20 @@ def read_past_decision(record: Mapping[str, Any]) -> PastDecision | None:
     if shown.get("reason") == "uncorroborated":  # no bar would have served it
         return None
     served = shown["candidate"] if shown["kind"] == "semantic" else None
+    asked = record.get("asked")
     return PastDecision(
         id=str(record["id"]),
         at=float(record["at"]),
         scope=str(record["scope"]),
         namespace=str(record["namespace"]),
         fingerprint=str(record["fingerprint"]),
-        question=record.get("asked"),
         served=served,
         candidates=tuple(
             Nearby(
                 entry=row["entry"],
-                question=row["question"],
+                fired=None
+                if asked is None or row["question"] is None
+                else vetoes(asked, row["question"]),
                 similarity=row["similarity"],
                 penalty=row["penalty"],
                 probability=row["probability"],
@@ -147,43 +154,53 @@ def read_recorded_evidence(row: Mapping[str, Any] | None) -> Evidence | None:
         return None
 
 
-def replay_decision(
-    past: PastDecision,
-    bar: Bar,
-    needed: conformal_bound.Bar | None,
-    *,
-    read: Callable[[str], Profile],
-    language: Language,
-) -> Outcome:
+def replay_decision(past: PastDecision, bar: Bar, needed: conformal_bound.Bar | None) -> Outcome:
     """Replay a recorded decision under `bar`.
 
     `needed` is the bar that `bar.target` requires in its scope today, None if the bar has no
-    target; `read` profiles a text.
+    target.
     """
     if bar.exact_only:
         return Outcome(False, "exact-only")
-    texts = {one.entry: one.question for one in past.candidates if one.question is not None}
-    if past.question is None or len(texts) < len(past.candidates):
+    fired = {one.entry: one.fired for one in past.candidates if one.fired is not None}
+    if len(fired) < len(past.candidates):
         return Outcome(None)  # which vetoes hold cannot be told without the questions
-    enabled, question = enabled_vetoes(bar), read(past.question)
+    enabled, question = enabled_vetoes(bar), cast(Profile, None)
     if bar.similarity is not None:
         neighbours = [
-            Neighbour(one.entry, one.similarity - one.penalty, one.entry, read(texts[one.entry]))
+            Neighbour(
+                one.entry, one.similarity - one.penalty, one.entry, cast(Profile, fired[one.entry])
+            )
             for one in past.candidates
         ]
-        selection = decide(question, neighbours, bar.similarity, language=language, enabled=enabled)
+        selection = decide(question, neighbours, bar.similarity, language=_FIRED, enabled=enabled)
         served = next((one for one in past.candidates if one.entry == selection.serve), None)
         all_reach = min(n.similarity for n in neighbours) >= bar.similarity
         if served is None and len(neighbours) == EXPLAINED and all_reach:
             return Outcome(None)  # all are vetoed, and the next one stands in no record
         return Outcome(served is not None, selection.reason, served, selection.vetoes)
-    fired = {
-        one.entry: vetoes_between(question, read(texts[one.entry]), enabled, language)
+    judged = {
+        one.entry: vetoes_between(question, cast(Profile, fired[one.entry]), enabled, _FIRED)
         for one in past.candidates[:JUDGED]
     }
-    refused = {entry: names[0] for entry, names in fired.items() if names}
+    refused = {entry: names[0] for entry, names in judged.items() if names}
     assert needed is not None  # else it is exact only
     return _by_target(past, needed, refused)
+
+
+class _Fired:
+    """Word rules over vetoes that are known: they stand in for the profile of a candidate."""
+
+    def compare(self, a: Profile, b: Profile) -> Difference | None:
+        fired = cast(Sequence[str], b)
+        return None if UNREADABLE in fired else cast(Difference, fired)
+
+    def vetoes(self, difference: Difference, enabled: frozenset[str]) -> tuple[str, ...]:
+        fired = cast(Sequence[str], difference)
+        return tuple([name for name in fired if name in enabled])
+
+
+_FIRED = cast(Language, _Fired())
 
 
 def _by_target(
@@ -271,6 +288,13 @@ def rate(candidates: Iterable[LabelledCandidate], bar: float, *, total: int | No
     )
 
 
+def rate_as_json(found: Rate) -> dict[str, Any]:
+    """Encode a rate, its money in dollars."""
+    shown = asdict(found)
+    shown["saved_usd"] = usd(shown.pop("saved"))
+    return shown
+
+
 def rates(candidates: Sequence[LabelledCandidate], *, total: int) -> list[Rate]:
     """Return rates from the strictest bar to the loosest, each at a score that occurs."""
     scores = sorted({one.score for one in candidates}, reverse=True)
@@ -292,5 +316,5 @@ def recommended(
     return None
 
 
-def _nanodollars(usd: object) -> Nanodollars:
-    return int(Decimal(usd) * 1_000_000_000) if isinstance(usd, str) else 0
+def _nanodollars(dollars: object) -> Nanodollars:
+    return int(Decimal(dollars) * 1_000_000_000) if isinstance(dollars, str) else 0

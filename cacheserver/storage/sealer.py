@@ -20,6 +20,9 @@ STORE: Final = ""  # the owner of data that belongs to no tenant; no tenant has 
 
 T = TypeVar("T")
 
+# Raised by a decoder of a malformed value.
+UNDECODABLE: Final = (ValueError, TypeError, LookupError, AttributeError, zlib.error)
+
 # `off`: encryption is not on; `key`: its key is unknown here, or destroyed; `changed`: it was
 # moved, altered or belongs to another tenant; `torn`: a part of it is missing.
 Reason: TypeAlias = Literal["off", "key", "changed", "torn"]
@@ -131,7 +134,7 @@ class Sealer(Protocol):
         """
         try:
             return how()
-        except (ValueError, TypeError, LookupError, AttributeError, zlib.error):
+        except UNDECODABLE:
             self.unreadable("torn")
             return None
 

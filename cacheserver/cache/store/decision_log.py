@@ -12,10 +12,10 @@ import asyncio
 import logging
 import secrets
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Any
+from typing import Any, Final, TypeVar
 
 import orjson
 
@@ -23,13 +23,12 @@ from cacheserver.cache.ports import Records
 from cacheserver.cache.store import decision_record
 from cacheserver.cache.store.decision_scripts import DECISION_S, FOLD_DECISIONS, LISTED
 from cacheserver.core.errors import StoreError
-from cacheserver.core.ledger_row import Row
 from cacheserver.core.single_flight import end
 from cacheserver.storage import stored_row
 from cacheserver.storage.connection import PREFIX, Connection, command, run_script
 from cacheserver.storage.delayed_task import DelayedTask, wait_for_event
 from cacheserver.storage.json_values import tenant_key
-from cacheserver.storage.sealer import MARK, PlainSealer, Sealer
+from cacheserver.storage.sealer import MARK, UNDECODABLE, PlainSealer, Sealer
 
 KIND = "decisions"  # kind of sealed values
 _COUNTS_S = 3_600  # how long the name of counts is remembered: far longer than its retries
@@ -37,7 +36,10 @@ _FOLDED = 200  # records of one script: some 300 kB as an earlier version wrote 
 _FOLD_S = 1.0
 _GATHER_S = 0.005
 _AT_ONCE = 200  # decisions read by one command, some 300 kB
+_DECODED = 10  # at once on the event loop: half a millisecond; more of them in a thread
 _FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.05, 5.0  # between attempts while the store is away
+
+T = TypeVar("T")
 
 log = logging.getLogger(__name__)
 
@@ -127,13 +129,34 @@ class DecisionLog:
 
         Raises `StoreError`.
         """
+        records = await self.decoded(tenant, await self.near_stored(tenant))
+        return [record for record in records if record is not None]
+
+    async def near_stored(self, tenant: str) -> list[tuple[str, bytes]]:
+        """Return the same by id, as they are stored: `decoded` reads them. Raises `StoreError`."""
         await self.flush()
         listed = await command(self._redis, "LRANGE", self._near_key(tenant), 0, LISTED - 1)
         keys = list(dict.fromkeys(listed))  # one that was recorded twice stands there twice
         ids_at = len(self._decision_key(tenant, "").encode())
-        named = [(key, key[ids_at:].decode()) for key in keys]
-        found = await read(self._redis, self._sealer, tenant, named)
-        return [record for _, record in found if record is not None]
+        found: list[tuple[str, bytes]] = []
+        for start in range(0, len(keys), _AT_ONCE):
+            some = keys[start : start + _AT_ONCE]
+            values = await command(self._redis, "MGET", *some)
+            found += [
+                (key[ids_at:].decode(), value)
+                for key, value in zip(some, values, strict=True)
+                if value is not None
+            ]
+        return found
+
+    async def decoded(
+        self, tenant: str, named: Sequence[tuple[str, bytes]]
+    ) -> list[dict[str, Any] | None]:
+        """Return decisions by ids and stored values, None for what cannot be read."""
+        found: list[dict[str, Any] | None] = []
+        for start in range(0, len(named), _AT_ONCE):
+            found += await decode(self._sealer, tenant, named[start : start + _AT_ONCE])
+        return found
 
     async def stats(self, tenant: str | None) -> dict[str, int]:
         """Return the sums of all deltas so far, of one tenant or of all. Raises `StoreError`."""
@@ -279,23 +302,62 @@ async def decode(
     sealer: Sealer, tenant: str, named: Sequence[tuple[str, bytes | None]]
 ) -> list[dict[str, Any] | None]:
     """Return decisions by ids and stored values, None for what is absent or cannot be read."""
-    rows: list[Row | None] = []
+    run = _at_once if len(named) <= _DECODED else asyncio.to_thread
+    rows, sealed = await run(_rows, tenant, named)
+    for row in rows:
+        if row is _TORN:
+            sealer.unreadable("torn")
+    await sealer.know(sealed)
+    # Opened here, since the keys in memory change on the event loop only.
+    plain = [
+        sealer.opened(KIND, tenant, id, value) for (id, _), value in zip(named, sealed, strict=True)
+    ]
+    found = await run(_records, rows, plain)
+    records: list[dict[str, Any] | None] = []
+    for record in found:
+        if record is _TORN:
+            sealer.unreadable("torn")
+        records.append(None if record is _TORN else record)
+    return records
+
+
+async def _at_once(work: Callable[..., T], *given: Any) -> T:
+    return work(*given)
+
+
+def _rows(
+    tenant: str, named: Sequence[tuple[str, bytes | None]]
+) -> tuple[list[Any], list[bytes | None]]:
+    """Return the ledger's row of each value, None where it has none, and what is sealed of it."""
+    rows: list[Any] = []
     sealed: list[bytes | None] = []
     for id, value in named:
         row = None
         if value is not None and not value.startswith(_EARLIER):
             packed, value, *_ = stored_row.parted(value)
-            row = sealer.decoded(partial(stored_row.decode, id, packed))
-            if row is None or row.tenant != tenant:
+            row = _decoded(partial(stored_row.decode, id, packed))
+            if row is None or row is _TORN or row.tenant != tenant:
                 value = None
         rows.append(row)
         sealed.append(value)
-    await sealer.know(sealed)
-    found: list[dict[str, Any] | None] = []
-    for (id, _), row, value in zip(named, rows, sealed, strict=True):
-        decode = partial(decision_record.decode, row) if row else decision_record.earlier
-        found.append(sealer.read(KIND, tenant, id, value, decode))
+    return rows, sealed
+
+
+def _records(rows: Sequence[Any], plain: Sequence[bytes | None]) -> list[Any]:
+    found: list[Any] = []
+    for row, value in zip(rows, plain, strict=True):
+        how = partial(decision_record.decode, row) if row else decision_record.earlier
+        found.append(None if value is None else _decoded(partial(how, value)))
     return found
 
 
+def _decoded(how: Callable[[], Any]) -> Any:
+    """Return a decoded value; `_TORN` for one that is malformed."""
+    try:
+        return how()
+    except UNDECODABLE:
+        return _TORN
+
+
+_TORN: Final = object()
 _EARLIER = (MARK, b"{")  # begins a record that is sealed whole, or JSON

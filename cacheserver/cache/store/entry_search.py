@@ -146,6 +146,11 @@ class EntrySearch:
         found = await self._found([entry_id], EntryFilter(tenant))
         return found[0] if found else None
 
+    async def some(self, tenant: str, ids: Sequence[str]) -> dict[str, Entry]:
+        """Return those entries of `tenant` that are still there, by id."""
+        found = await self._found(ids, EntryFilter(tenant)) if ids else []
+        return {one.entry.id: one.entry for one in found}
+
     async def count(self, group: str) -> int:
         """Return how many entries a purge group has, expired ones that were not swept included."""
         if group == key_groups.EVERYTHING:

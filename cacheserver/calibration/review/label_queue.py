@@ -19,10 +19,10 @@ from typing import Any, Protocol
 from cacheserver.cache.store.entries import Entries
 from cacheserver.calibration.answers.reader import text_of
 from cacheserver.calibration.labels import Labels
+from cacheserver.calibration.past_decisions import Decisions
 from cacheserver.calibration.review.admin_labels import AdminLabel, AdminLabels, Verdict, digest_of
 from cacheserver.calibration.review.review_store import ReviewQueue
 from cacheserver.calibration.states import States
-from cacheserver.calibration.what_if import Decisions
 from cacheserver.calibration.worker import Worker
 from cacheserver.core.errors import BadRequest, NotFound
 from cacheserver.core.evidence import read_evidence

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Mapping
 from dataclasses import asdict, replace
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from cacheserver.cache.freshness import bar_of
 from cacheserver.cache.store.decision_filters import Rows
@@ -22,7 +22,19 @@ from cacheserver.core.types import Bar, Tenant
 from cacheserver.matching import calibration
 from cacheserver.matching.calibration import Calibration
 
+SCALES: Final = ("probability", "similarity")  # of bars
 _DEFAULT: Final = "default"  # namespace of a scope of which no decision is left
+
+
+class ScopeDay(NamedTuple):
+    """Report of a scope, and what it was made of."""
+
+    report: dict[str, Any]
+    rows: Rows  # its decisions of the last day, newest first
+    since: float | None  # Unix seconds of the oldest decision of the tenant
+    traffic: Traffic
+    state: Calibration
+    bar: Bar
 
 
 class ScopeReports:
@@ -41,7 +53,7 @@ class ScopeReports:
         Raises `BadRequest` for a wrong cursor.
         """
         after = _after(cursor)
-        rows = await self._search.day(tenant.name)
+        rows = (await self._search.day(tenant.name)).rows
         found, names = await self._found(tenant, rows)
         ranked = sorted((-found.get(mark, Traffic()).requests, mark) for mark in {*found, *names})
         left = [one for one in ranked if after is None or one > after]
@@ -60,15 +72,22 @@ class ScopeReports:
 
     async def one(self, tenant: Tenant, scope: str) -> dict[str, Any]:
         """Return a scope with its curves. Raises `Unknown`."""
-        rows, mark = await self._search.day(tenant.name, scope), digest(scope)
-        found, names = await self._found(tenant, rows)
+        found = await self.scope(tenant, scope)
+        curves = await asyncio.to_thread(_curves, found.rows, found.traffic, found.state)
+        return {**found.report, "curves": curves}
+
+    async def scope(self, tenant: Tenant, scope: str) -> ScopeDay:
+        """Return the report of a scope, and what it was made of. Raises `Unknown`."""
+        day, mark = await self._search.day(tenant.name, scope), digest(scope)
+        found, names = await self._found(tenant, day.rows)
         if mark not in found and mark not in names:
             raise Unknown("scope", "scope", scope, names.values())
-        day = found.get(mark, Traffic())
-        (record,) = await self._search.records(tenant.name, [day.newest])
-        report, state = await self._report(tenant, scope, day, record)
-        curves = await asyncio.to_thread(_curves, rows, day, state)
-        return {**report, "curves": curves}
+        sums = found.get(mark, Traffic())
+        (record,) = await self._search.records(tenant.name, [sums.newest])
+        report, state = await self._report(tenant, scope, sums, record)
+        namespace = _DEFAULT if record is None else str(record["namespace"])
+        bar = bar_of(tenant, namespace, scope)
+        return ScopeDay(report, day.rows, day.since, sums, state, bar)
 
     async def _found(self, tenant: Tenant, rows: Rows) -> tuple[dict[int, Traffic], dict[int, str]]:
         """Return traffic by scope, and the scopes that are known by name, by their digests."""
@@ -114,25 +133,22 @@ class ScopeReports:
 
 def _curves(rows: Rows, day: Traffic, state: Calibration) -> dict[str, Any]:
     """Return the curve by each kind of bar."""
+    return {name: traffic.Bars(rows, day, name, labels_by(name, state)).points() for name in SCALES}
+
+
+def labels_by(scale: str, state: Calibration) -> list[LabelledCandidate]:
+    """Return all labels of a scope but feedback, with their scores on a scale of bars."""
     fitted = replace(state, fresh=0)  # of all labels
     sampled = fitted.sampled
-    probabilities = calibration.recorded_probabilities(fitted)
-    scores = {
-        "probability": probabilities,
-        "similarity": [label.evidence.cosine for label in sampled],
-    }
-    return {
-        name: traffic.curve(
-            rows,
-            day,
-            name,
-            [
-                LabelledCandidate(score, label.right, label.weight)
-                for score, label in zip(found, sampled, strict=True)
-            ],
-        )
-        for name, found in scores.items()
-    }
+    scores = (
+        [label.evidence.cosine for label in sampled]
+        if scale == "similarity"
+        else calibration.recorded_probabilities(fitted)
+    )
+    return [
+        LabelledCandidate(score, label.right, label.weight)
+        for score, label in zip(scores, sampled, strict=True)
+    ]
 
 
 def _level(tenant: Tenant, namespace: str, scope: str) -> str:

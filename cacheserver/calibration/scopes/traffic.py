@@ -1,16 +1,18 @@
-"""Traffic of scopes, and the curve of wrong hits against the hit rate. Pure."""
+"""Traffic of scopes, and what other bars would make of it: hits, money, wrong hits. Pure."""
 
 from __future__ import annotations
 
 from bisect import bisect_left
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from math import inf
 from typing import Any, Final
 
 import numpy as np
 
 from cacheserver.cache.store.decision_filters import Rows
 from cacheserver.cache.store.decision_index import ABSENT, MILLIONTHS, UNKNOWN, digest, short
+from cacheserver.cache.store.decision_scripts import DECISION_S
 from cacheserver.calibration.what_if_rules import LabelledCandidate
 from cacheserver.core.ledger_row import OUTCOMES
 from cacheserver.core.money import usd
@@ -73,37 +75,60 @@ def by_scope(rows: Rows) -> dict[int, Traffic]:
     }
 
 
-def curve(
-    rows: Rows, traffic: Traffic, name: str, labels: Sequence[LabelledCandidate]
-) -> list[dict[str, Any]]:
-    """Return points from the strictest bar to the loosest, each at a score that occurs.
+def covered_s(since: float, now: float) -> int:
+    """Return how many seconds of the last day records cover that begin at `since`."""
+    return max(0, min(DECISION_S, round(now - since)))
 
-    `rows` are the scope's decisions, `name` is `similarity` or `probability`. `hit_rate` is of the
-    day's requests, by the nearest candidate of each: a hit of the second nearest is not foreseen.
-    Wrong hits are estimated by `labels`, with an interval; null where none reaches the bar.
+
+class Bars:
+    """Outcomes of a scope's requests of a day under any bar on a scale.
+
+    `rows` are the scope's decisions, `name` is `similarity` or `probability`. A request counts by
+    its nearest candidate: a hit of the second nearest is not foreseen. Wrong hits are estimated by
+    `labels`.
     """
-    open_ = rows["veto"] == 0
-    for kind in _EXACT:
-        open_ &= rows["outcome"] != short(kind)
-    scores = np.sort(rows[name][open_ & (rows[name] != ABSENT)]) / MILLIONTHS
-    bars = np.unique(np.round([*scores, *(one.score for one in labels)], 6))
-    if len(bars) > _POINTS:
-        bars = bars[np.linspace(0, len(bars) - 1, _POINTS).round().astype(int)]
-    always = sum(traffic.counts.get(kind, 0) for kind in _EXACT)
-    wrong = _WrongHits(labels)
-    points = []
-    for bar in bars[::-1]:
-        reached = float(bar) - 0.5 / MILLIONTHS  # as rounded
-        hits = always + int(len(scores) - np.searchsorted(scores, reached))
-        points.append(
-            {
-                "bar": float(bar),
-                "hits": hits,
-                "hit_rate": round(hits / traffic.eligible, 6) if traffic.eligible else None,
-                **wrong.at(reached),
-            }
-        )
-    return points
+
+    def __init__(
+        self, rows: Rows, traffic: Traffic, name: str, labels: Sequence[LabelledCandidate]
+    ) -> None:
+        exact = np.isin(rows["outcome"], [short(kind) for kind in _EXACT])
+        near = rows[~exact & (rows["veto"] == 0) & (rows[name] != ABSENT)]
+        self.near = near[np.argsort(near[name], kind="stable")]  # the least similar first
+        self.scores = self.near[name] / MILLIONTHS
+        self._requests = traffic.eligible
+        self._always = int(exact.sum())
+        self._saved = int(rows["saved"][exact].sum())
+        cost = np.where(self.near["cost"] == UNKNOWN, 0, self.near["cost"])
+        worth = np.where(self.near["outcome"] == short("semantic"), self.near["saved"], cost)
+        self._worth = np.append(np.cumsum(worth[::-1])[::-1], 0)  # of a row and all above it
+        self._labels = [one.score for one in labels]
+        self._wrong = _WrongHits(labels)
+
+    def points(self, *also: float) -> list[dict[str, Any]]:
+        """Return points from the strictest bar to the loosest, each at a score that occurs.
+
+        `also`: more bars.
+        """
+        bars = np.unique(np.round([*self.scores, *self._labels], 6))
+        if len(bars) > _POINTS:
+            bars = bars[np.linspace(0, len(bars) - 1, _POINTS).round().astype(int)]
+        return [self.at(float(bar)) for bar in np.unique([*bars, *also])[::-1]]
+
+    def at(self, bar: float | None) -> dict[str, Any]:
+        """Return the hits under a bar, None: exact hits only, what they save, and the wrong ones.
+
+        Wrong hits are null where no label reaches the bar.
+        """
+        reached = inf if bar is None else bar - 0.5 / MILLIONTHS  # as rounded
+        first = int(np.searchsorted(self.scores, reached))
+        hits = self._always + len(self.scores) - first
+        return {
+            "bar": bar,
+            "hits": hits,
+            "hit_rate": round(hits / self._requests, 6) if self._requests else None,
+            "saved_usd": usd(self._saved + int(self._worth[first])),
+            **self._wrong.at(reached),
+        }
 
 
 class _WrongHits:

@@ -36,8 +36,8 @@ def page(given: Mapping[str, str]) -> tuple[int, str | None]:
     return int(limit), given.get("cursor")
 
 
-def described(names: Mapping[str, str]) -> dict[str, Any]:
-    """Return the description of query parameters, and of the list they give."""
+def parameters(names: Mapping[str, str]) -> dict[str, Any]:
+    """Return the description of query parameters."""
     return {
         "parameters": [
             {
@@ -48,7 +48,14 @@ def described(names: Mapping[str, str]) -> dict[str, Any]:
                 "schema": {"type": "number" if name.endswith(_NUMBERS) else "string"},
             }
             for name, told in names.items()
-        ],
+        ]
+    }
+
+
+def described(names: Mapping[str, str]) -> dict[str, Any]:
+    """Return the description of query parameters, and of the list they give."""
+    return {
+        **parameters(names),
         "responses": {
             "200": {
                 "description": "A page; `next` is null on the last one.",

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Final
 
 from fastapi import APIRouter, Request
 
 from cacheserver.api.known_names import tenant_of
 from cacheserver.api.resources.tuning import lists
 from cacheserver.api.state import state_of
+from cacheserver.calibration.scopes.reports import SCALES
+from cacheserver.calibration.scopes.tuning import MOST_QUESTIONS
 from cacheserver.core.errors import BadRequest
 from cacheserver.core.keyed_digests import NO_CONTENT
 from cacheserver.core.rules.bounds import SCOPE
+
+_QUESTIONS: Final = 300  # some 200 kB
 
 router = APIRouter(prefix="/admin/v1/scopes", tags=["admin"])
 
@@ -53,3 +57,36 @@ async def scope(request: Request, tenant: str, scope: str) -> dict[str, Any]:
     checked = SCOPE.check("scope", scope)
     report = await state.parts.calibration.scope_reports.one(found, checked)
     return {**report, **({"withheld": NO_CONTENT} if found.no_content else {})}
+
+
+_TUNING = {
+    "scale": "`similarity` or `probability`; else that of the bar in force.",
+    "limit": f"Questions, 0 to {MOST_QUESTIONS}: those nearest to the bar in force.",
+}
+
+
+@router.get(
+    "/{tenant}/{scope}/tuning",
+    summary="What each bar of a scope would serve, and the questions near it",
+    openapi_extra=lists.parameters(_TUNING),
+)
+async def tuning(request: Request, tenant: str, scope: str) -> dict[str, Any]:
+    """Show a scope as in the list, and all that a slider for its bar needs, in one answer.
+
+    `steps` are bars from the strictest to the loosest, each with what it would have made of the
+    last day; `in_force` is the place of the one that holds. `questions` change sides where a bar
+    passes their `score`.
+    """
+    state = state_of(request)
+    state.gate.admit_admin(request, "read")
+    given = lists.given(request, _TUNING)
+    if (scale := given.get("scale")) not in (None, *SCALES):
+        raise BadRequest("scale", f"must be one of {', '.join(SCALES)}")
+    limit = given.get("limit", str(_QUESTIONS))
+    if not (limit.isdecimal() and len(limit) < 4 and int(limit) <= MOST_QUESTIONS):
+        raise BadRequest("limit", f"must be 0 to {MOST_QUESTIONS}")
+    found = await tenant_of(state, tenant)
+    checked = SCOPE.check("scope", scope)
+    return await state.parts.calibration.scope_tuning.of(
+        found, checked, scale=scale, limit=int(limit)
+    )

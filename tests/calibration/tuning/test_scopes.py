@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cacheserver.cache.store.decision_filters import ROW
-from cacheserver.calibration.scopes.traffic import Traffic, curve
+from cacheserver.calibration.scopes.traffic import Bars, Traffic
 from cacheserver.calibration.what_if_rules import LabelledCandidate, rate
 from cacheserver.core.evidence import Evidence
 from cacheserver.matching.calibration import Label
@@ -124,7 +124,7 @@ async def test_what_names_no_scope_is_refused_by_name(house: House) -> None:
 def test_the_wrong_share_of_each_point_is_that_of_the_dry_run(
     labels: list[LabelledCandidate],
 ) -> None:
-    for point in curve(np.empty(0, ROW), Traffic(), "similarity", labels):
+    for point in Bars(np.empty(0, ROW), Traffic(), "similarity", labels).points():
         found = rate(labels, point["bar"])
         assert point["labels"] == found.hits - found.unsure
         assert point["wrong"] == found.wrong

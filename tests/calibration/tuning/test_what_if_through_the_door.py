@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import AsyncIterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -104,8 +105,11 @@ async def test_a_dry_run_names_the_questions_that_begin_and_end(house: House) ->
     assert begins["entry"] == hit.headers["x-cache-entry"]
     assert begins["similarity"] == float(miss.headers["x-cache-similarity"])
     assert (begins["probability"], begins["veto"], begins["wrong"]) == (None, None, None)
+    assert begins["answer"] == hit.json()["content"][0]["text"]
+    assert begins["worth_usd"] == miss.headers["x-cost-usd"]
     (ends,) = (await tried(house, bar={"similarity": 1.0}))["questions"]["items"]
     assert (ends["change"], ends["asked"], ends["question"]) == ("ends", SIMILAR, PARIS)
+    assert ends["worth_usd"] == hit.headers["x-saved-usd"]
     same = await tried(house, bar={"similarity": 0.951})
     assert same["questions"] == {"items": [], "next": None}
 
@@ -133,6 +137,39 @@ async def test_the_veto_that_would_end_a_hit_is_named(house: House) -> None:
     assert came_from(hit)[0] == "semantic"
     (one,) = (await tried(house, bar={"similarity": 0.9}))["questions"]["items"]
     assert (one["change"], one["veto"]) == ("ends", "antonym")
+
+
+async def test_sums_are_scaled_to_a_day_once_they_cover_an_hour(house: House) -> None:
+    await house.ask(PARIS)
+    hit, miss = await house.ask(SIMILAR), await house.ask(LESS_ALIKE)
+    assert (await tried(house, bar={"similarity": 0.5}))["per_day"] is None
+    began = float((await house.http.get("/v1/decisions")).json()["items"][-1]["at"])
+    hour = began // 3_600 * 3_600  # from which on decisions are kept
+    house.clock.ahead_s = hour + 43_200 - time.time()  # half a day later
+    found = (await tried(house, bar={"similarity": 0.5}))["per_day"]
+    assert found["covers_s"] == pytest.approx(43_200, abs=30)
+    assert (found["hits_before"], found["hits_after"]) == (2, 4)
+    saved, cost = (float(hit.headers["x-saved-usd"]), float(miss.headers["x-cost-usd"]))
+    assert float(found["saved_before_usd"]) == pytest.approx(2 * saved, rel=0.01)
+    assert float(found["saved_after_usd"]) == pytest.approx(2 * (saved + cost), rel=0.01)
+
+
+async def test_wrong_hits_are_foreseen_before_and_after_with_an_interval(
+    calibrated: House,
+) -> None:
+    await put(calibrated, BARS, bar={"target": 0.5, "audit_share": 1.0})
+    await calibrated.ask(PARIS)
+    for text in ("what is the capital of France?", SIMILAR):  # one right, one wrong
+        assert came_from(await calibrated.ask(text))[0] == "semantic"
+        await calibrated.parts.calibration.learner.idle()
+    found = await tried(calibrated, bar={"exact_only": True})
+    before = found["wrong_before"]
+    assert (before["hits"], before["labels"]) == (2, 2)
+    assert 0 < before["low"] < before["expected"] < before["high"] < 2
+    assert found["wrong_after"] is None
+    loose = await tried(calibrated, bar={"similarity": 0.5})
+    after, rate = loose["wrong_after"], loose["labels"]["wrong_rate"]
+    assert after["expected"] == pytest.approx(after["hits"] * rate, abs=0.005)
 
 
 async def test_labels_say_which_of_the_questions_would_be_wrong(calibrated: House) -> None:

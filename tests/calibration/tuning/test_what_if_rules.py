@@ -25,17 +25,13 @@ from cacheserver.calibration.what_if_rules import (
 )
 from cacheserver.core.evidence import Evidence, as_json
 from cacheserver.core.types import Bar
-from cacheserver.english.language import english
 from cacheserver.matching import conformal_bound
 from cacheserver.matching.conformal_bound import CLOSED
 from cacheserver.matching.language import VETO_NAMES
-from cacheserver.matching.profile import Profile
 from cacheserver.matching.support import ReferenceRange, Support
 
-ENGLISH = english()
-ASKED = "How do I enable sync on my phone?"
-SAME, OPPOSITE = "How can I enable sync on my phone?", "How do I disable sync on my phone?"
-LIFTED = ("antonym", "substitution")  # what refuses the opposite
+SAME, OPPOSITE = (), ("antonym", "substitution")  # vetoes that fire
+LIFTED = OPPOSITE
 
 shares = st.floats(0, 1)
 evidences = st.builds(
@@ -44,7 +40,7 @@ evidences = st.builds(
 nearbys = st.builds(
     Nearby,
     entry=st.uuids().map(str),
-    question=st.sampled_from([SAME, OPPOSITE]),
+    fired=st.sampled_from([SAME, OPPOSITE]),
     similarity=shares,
     penalty=st.sampled_from([0.0, 0.1]),
     probability=st.none() | shares,
@@ -80,7 +76,7 @@ def evidence(**changes: Any) -> Evidence:
 def nearby(**changes: Any) -> Nearby:
     fields: dict[str, Any] = {
         "entry": "e",
-        "question": SAME,
+        "fired": SAME,
         "similarity": 0.9,
         "probability": 0.99,
         "supported": True,
@@ -95,16 +91,11 @@ def past(*candidates: Nearby, **changes: Any) -> PastDecision:
         "scope": "s",
         "namespace": "n",
         "fingerprint": "f",
-        "question": ASKED,
         "served": "e",
         "candidates": candidates or (nearby(),),
         "worth": 7,
     }
     return PastDecision(**(fields | changes))
-
-
-def read(text: str) -> Profile:
-    return ENGLISH.profile(text)
 
 
 def needed(level: float = 0.98, **changes: Any) -> conformal_bound.Bar:
@@ -114,7 +105,7 @@ def needed(level: float = 0.98, **changes: Any) -> conformal_bound.Bar:
 
 def outcome(one: PastDecision, bar: Bar, level: float = 0.98, **changes: Any) -> Outcome:
     asks = None if bar.target is None else needed(level, **changes)
-    return replay_decision(one, bar, asks, read=read, language=ENGLISH)
+    return replay_decision(one, bar, asks)
 
 
 THRESHOLD, TARGET = Bar(similarity=0.9), Bar(target=0.01)
@@ -127,8 +118,8 @@ THRESHOLD, TARGET = Bar(similarity=0.9), Bar(target=0.01)
         (nearby(similarity=0.8999), THRESHOLD, False),
         (nearby(penalty=0.0001), THRESHOLD, False),
         (nearby(probability=None, supported=False), THRESHOLD, True),  # neither applies
-        (nearby(question=OPPOSITE), THRESHOLD, False),  # vetoes hold under a threshold
-        (nearby(question=OPPOSITE), Bar(similarity=0.9, vetoes_off=LIFTED), True),
+        (nearby(fired=OPPOSITE), THRESHOLD, False),  # vetoes hold under a threshold
+        (nearby(fired=OPPOSITE), Bar(similarity=0.9, vetoes_off=LIFTED), True),
         (nearby(), Bar(), False),  # exact-only
         (nearby(), TARGET, True),
         (nearby(probability=0.9799), TARGET, False),
@@ -136,10 +127,10 @@ THRESHOLD, TARGET = Bar(similarity=0.9), Bar(target=0.01)
         (nearby(supported=False), TARGET, False),
         (nearby(supported=None), TARGET, True),  # recorded where support was not asked for
         (nearby(probability=None), TARGET, None),
-        (nearby(probability=None, question=OPPOSITE), TARGET, False),
-        (nearby(probability=None, question=OPPOSITE), Bar(target=0.01, vetoes_off=LIFTED), None),
+        (nearby(probability=None, fired=OPPOSITE), TARGET, False),
+        (nearby(probability=None, fired=OPPOSITE), Bar(target=0.01, vetoes_off=LIFTED), None),
         # Lifted when it was decided, and not now: what was recorded does not help it.
-        (nearby(question=OPPOSITE), TARGET, False),
+        (nearby(fired=OPPOSITE), TARGET, False),
     ],
 )
 def test_what_a_bar_would_have_done(candidate: Nearby, bar: Bar, told: bool | None) -> None:
@@ -151,7 +142,7 @@ def test_what_a_bar_would_have_done(candidate: Nearby, bar: Bar, told: bool | No
 def test_the_likeliest_that_clears_serves_and_a_veto_passes_to_the_next() -> None:
     near, far = nearby(probability=0.98, entry="near"), nearby(similarity=0.8, entry="far")
     assert outcome(past(near, far), TARGET).candidate == far
-    vetoed = nearby(question=OPPOSITE, entry="vetoed", probability=None)
+    vetoed = nearby(fired=OPPOSITE, entry="vetoed", probability=None)
     assert outcome(past(vetoed, far), TARGET).candidate == far
     assert outcome(past(vetoed, near), THRESHOLD).candidate == near
     assert outcome(past(vetoed, far), THRESHOLD).vetoes == {"vetoed": "antonym"}
@@ -186,7 +177,7 @@ REACHED = Support(crowd=ReferenceRange(0.9, 0.2), least=0.6)
         (nearby(evidence=evidence(), probability=0.95), "below-bar"),
         (nearby(evidence=evidence(), probability=0.89), "improbable"),
         (nearby(evidence=evidence(crowd=0.5), probability=0.89), "improbable"),
-        (nearby(question=OPPOSITE), "vetoed"),
+        (nearby(fired=OPPOSITE), "vetoed"),
     ],
 )
 def test_the_reason_is_of_what_is_shut_and_supported_today(candidate: Nearby, reason: str) -> None:
@@ -206,7 +197,7 @@ def test_reasons_under_other_bars() -> None:
     assert outcome(past(), TARGET, CLOSED).reason == "closed"
     assert outcome(past(), THRESHOLD).reason == "similar"
     assert outcome(past(nearby(similarity=0.8)), THRESHOLD).reason == "below-threshold"
-    assert outcome(past(nearby(question=OPPOSITE)), THRESHOLD).reason == "vetoed"
+    assert outcome(past(nearby(fired=OPPOSITE)), THRESHOLD).reason == "vetoed"
     assert outcome(past(nearby(probability=None)), TARGET).reason is None
 
 
@@ -234,10 +225,10 @@ def test_a_decision_of_today_replayed_under_its_own_bar_is_the_same(
 
 
 def test_where_all_that_are_recorded_are_vetoed_the_next_one_is_not_known() -> None:
-    vetoed = [nearby(entry=str(n), question=OPPOSITE) for n in range(EXPLAINED)]
+    vetoed = [nearby(entry=str(n), fired=OPPOSITE) for n in range(EXPLAINED)]
     assert outcome(past(*vetoed), THRESHOLD).serves is None
     assert outcome(past(*vetoed[1:]), THRESHOLD).serves is False
-    below = nearby(entry="below", question=OPPOSITE, similarity=0.5)
+    below = nearby(entry="below", fired=OPPOSITE, similarity=0.5)
     assert outcome(past(*vetoed[1:], below), THRESHOLD).serves is False
 
 
@@ -283,10 +274,18 @@ def test_the_bar_that_was_in_force_changes_nothing() -> None:
     assert found.expected_wrong == pytest.approx(0.01)
 
 
+READ = nearby(fired=("asked?", "stored?"))
+
+
+def read(record: dict[str, Any]) -> PastDecision | None:
+    """Read a record under word rules that say which questions they were given."""
+    return read_past_decision(record, lambda asked, stored: (asked, stored))
+
+
 def test_a_record_is_read_with_its_money() -> None:
     row = {
         "entry": "e",
-        "question": SAME,
+        "question": "stored?",
         "similarity": 0.9,
         "penalty": 0.0,
         "probability": 0.99,
@@ -301,23 +300,22 @@ def test_a_record_is_read_with_its_money() -> None:
         "scope": "s",
         "namespace": "n",
         "fingerprint": "f",
-        "asked": ASKED,
+        "asked": "asked?",
         "decision": shown,
         "saved_usd": "0.000000007",
         "cost_usd": "0.000000000",
     }
-    assert read_past_decision(record) == past()
+    assert read(record) == past(READ)
     miss = {**record, "decision": {**shown, "kind": "miss"}, "cost_usd": "0.000000003"}
-    assert read_past_decision(miss) == past(served=None, worth=3)
-    assert read_past_decision({**miss, "cost_usd": None}) == past(served=None, worth=0)
+    assert read(miss) == past(READ, served=None, worth=3)
+    assert read({**miss, "cost_usd": None}) == past(READ, served=None, worth=0)
     full = {**row, "evidence": as_json(evidence())}
     shown_full = {**record, "decision": {**shown, "candidates": [full]}}
-    assert read_past_decision(shown_full) == past(nearby(evidence=evidence()))
+    assert read(shown_full) == past(replace(READ, evidence=evidence()))
+    assert read({**record, "asked": None}) == past(nearby(fired=None))  # not kept
     assert read_recorded_evidence({"of": "another version"}) is None
     for kind, rows in (("exact", [row]), ("miss", []), ("bypass", [])):
-        assert (
-            read_past_decision({**record, "decision": {"kind": kind, "candidates": rows}}) is None
-        )
+        assert read({**record, "decision": {"kind": kind, "candidates": rows}}) is None
 
 
 def test_a_rate_counts_the_unsure_apart_and_weighs_what_stands_for_many() -> None:

@@ -19,6 +19,7 @@ from cacheserver.core.ledger_row import Row
 from cacheserver.core.rules.budgets import ACTIONS, AtLimit, BudgetRules, KeyBudget, Limit
 from cacheserver.core.times import _unix, iso
 from cacheserver.core.types import Nanodollars, Usage
+from cacheserver.core.usage import MOST_OUTPUT_TOKENS
 from cacheserver.pricing.estimate import prompt_tokens
 
 _STRICTNESS: Final = tuple(ACTIONS)
@@ -98,14 +99,15 @@ def most(
 ) -> Amount:
     """Return the most a request may cost: its estimated prompt and all the output it allows.
 
-    `tier` "batch" is half the price. An unpriced model counts its tokens only.
+    A call that was cut off keeps this amount, so no more is held than Claude can write. `tier`
+    "batch" is half the price. An unpriced model counts its tokens only.
     """
     prompt = prompt_tokens(body, model)
     allowed = body.get("max_tokens")
     output = allowed if isinstance(allowed, int) and not isinstance(allowed, bool) else 0
     usage = Usage(
         prompt,
-        max(0, output),
+        min(max(0, output), MOST_OUTPUT_TOKENS),
         service_tier=tier,
         speed=str(body.get("speed") or "standard"),
         inference_geo=str(body.get("inference_geo") or ""),

@@ -13,6 +13,8 @@ from typing import Any, Final
 # Of one request: a thousand times what any model reads or writes. Their price is below 2^53
 # nanodollars, which the store's scripts add up exactly.
 MOST_TOKENS: Final = 1_000_000_000
+# Of one answer: Claude's largest context window, in which an answer lies. A caller may name more.
+MOST_OUTPUT_TOKENS: Final = 1_000_000
 _WORD_CHARS: Final = 256
 
 

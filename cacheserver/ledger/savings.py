@@ -13,6 +13,7 @@ from dataclasses import replace
 from cacheserver.core.ledger_row import Bounds
 from cacheserver.core.money import Price
 from cacheserver.core.types import Nanodollars, Usage
+from cacheserver.core.usage import MOST_OUTPUT_TOKENS
 from cacheserver.ledger.counterfactual import Levers, counterfactual_bills
 
 
@@ -75,12 +76,13 @@ def cost_bounds(
     least = 0 if prompt is None else price(model, prompt) or 0
     if max_tokens is None or opaque:
         return Bounds(least, None)
+    longest = min(max_tokens, MOST_OUTPUT_TOKENS)
     unseen = price(
-        model, replace(requested, cache_write_1h_tokens=body_bytes, output_tokens=max_tokens)
+        model, replace(requested, cache_write_1h_tokens=body_bytes, output_tokens=longest)
     )
     last = unseen
     if prompt is not None:
-        output = max(max_tokens, prompt.output_tokens)
+        output = max(longest, prompt.output_tokens)
         last = price(model, replace(prompt, output_tokens=output))
     if last is None or unseen is None:
         return Bounds(least, None)

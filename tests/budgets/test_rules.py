@@ -150,6 +150,8 @@ def test_the_most_a_request_may_cost_is_its_prompt_and_all_the_output_it_allows(
 
     assert budget.most(body, "claude-haiku-5-5", price) == Amount(100 + 5_000, 1_100)
     assert budget.most(body, "unknown", price).nano == 0
+    # What a caller names beyond Claude's window would be held for days by a call that is cut off.
+    assert budget.most({**body, "max_tokens": 10**9}, "claude-haiku-5-5", price).tokens == 1_000_100
     assert budget.most({**body, "max_tokens": "all"}, "claude-haiku-5-5", price).tokens == 100
     budget.most({**body, "speed": "fast"}, "claude-opus-5-5", price)
     assert seen[-1].speed == "fast"

@@ -263,6 +263,9 @@ def test_what_a_lost_call_may_cost_is_bounded_by_its_bytes_and_its_cap() -> None
     assert bounds(prompt=heard, attempts=2) == Bounds(4_500, 54_000 + 250_000)
     assert bounds(opaque=True) == bounds(max_tokens=None) == Bounds(0, None)
     assert bounds(requested=Usage(inference_geo="us")) == Bounds(0, 275_000)
+    # No answer is longer than Claude's window, whatever a caller allows.
+    assert bounds(max_tokens=10**9) == bounds(max_tokens=10**6)
+    assert bounds(prompt=heard, max_tokens=10**9) == bounds(prompt=heard, max_tokens=10**6)
 
 
 # Of one step: what has several (a compaction, an adviser) is opaque, and has no upper bound.

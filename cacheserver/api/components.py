@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from cacheserver.alerts.monitor import AlertMonitor
 from cacheserver.alerts.spend_history import SpendHistory
 from cacheserver.audit_jobs.jobs import AuditJobs
+from cacheserver.batches.job_list import JobList
 from cacheserver.batches.scheduler import BatchScheduler
 from cacheserver.budgets.budgets import Budgets
 from cacheserver.budgets.build import SpendLimits
@@ -190,6 +191,11 @@ class Components:
     @property
     def calibration(self) -> CalibrationParts:
         return required(self.capabilities.calibration, "calibration")
+
+    @property
+    def job_list(self) -> JobList:
+        store = self.host.store
+        return JobList(store.redis, self.batches.jobs, prefix=store.prefix)
 
     @property
     def conversations(self) -> Conversations:

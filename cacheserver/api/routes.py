@@ -50,7 +50,9 @@ from cacheserver.api.resources.tenants import deletion as tenant_deletion
 from cacheserver.api.resources.tenants import keys as tenant_keys
 from cacheserver.api.resources.tenants import settings as tenant_settings
 from cacheserver.api.resources.tuning import decisions, scopes
-from cacheserver.api.resources.work import audits
+from cacheserver.api.resources.work import audits, routing_rules
+from cacheserver.api.resources.work import conversations as all_conversations
+from cacheserver.api.resources.work import jobs as all_jobs
 from cacheserver.api.state import state_of
 from cacheserver.core.errors import SwitchedOff
 from cacheserver.core.features import Feature
@@ -96,6 +98,7 @@ RESOURCES: Final[tuple[Resource, ...]] = (
     Resource(labels.router, "calibration"),
     Resource(routing.router, "trials"),
     Resource(routing.thresholds),
+    Resource(routing_rules.router, "routing"),
     Resource(verification.router, "verification"),
     Resource(tenant_settings.router),
     Resource(tenant_deletion.router, "erasure"),
@@ -106,6 +109,8 @@ RESOURCES: Final[tuple[Resource, ...]] = (
     Resource(live_settings.router),
     Resource(live_prices.router),
     Resource(audits.router, "analysis"),
+    Resource(all_jobs.router, "batches"),
+    Resource(all_conversations.router, "conversations"),
     Resource(admin_page.router),
     Resource(admin_page.PAGES),
     Resource(sample.router),

@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
+from cacheserver.conversations.conversation_list import ConversationList
 from cacheserver.conversations.history import HistoryTrimmer
 from cacheserver.conversations.turns import Turns
 from cacheserver.host import Host
@@ -15,6 +16,7 @@ from cacheserver.host import Host
 class Conversations:
     turns: Turns
     history: HistoryTrimmer
+    listed: ConversationList
 
 
 @asynccontextmanager
@@ -31,6 +33,6 @@ async def build(host: Host) -> AsyncIterator[Conversations]:
     )
     host.plugins.history = history
     try:
-        yield Conversations(turns, history)
+        yield Conversations(turns, history, ConversationList(store.redis, prefix=store.prefix))
     finally:
         await history.close()

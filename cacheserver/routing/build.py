@@ -19,6 +19,7 @@ from cacheserver.routing.trials.comparison import Comparer
 from cacheserver.routing.trials.gold import GoldRuns
 from cacheserver.routing.trials.store import TrialStore
 from cacheserver.routing.trials.trials import Trials
+from cacheserver.routing.what_if import RoutingWhatIf
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +36,7 @@ class Routing:
 
     router: Router
     trials: TrialParts | None
+    what_if: RoutingWhatIf
 
 
 @asynccontextmanager
@@ -60,7 +62,15 @@ async def build(host: Host, comparing: CalibrationParts | None) -> AsyncIterator
         stack.push_async_callback(router.close)
         host.plugins.router = router
         host.plugins.escalation = Escalation(catalogue, host.pricer, host.ledger.spend.spent)
-        yield Routing(router, trials)
+        what_if = RoutingWhatIf(
+            host.answers.decision_search,
+            host.answers.entries.entries.vectors,
+            pricer=host.pricer,
+            embedder_id=host.answers.embedder_id,
+            default_model=host.settings.default_model,
+            trials=None if trials is None else trials.live.store,
+        )
+        yield Routing(router, trials, what_if)
 
 
 @asynccontextmanager

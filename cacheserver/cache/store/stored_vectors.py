@@ -84,6 +84,18 @@ class StoredVectors:
             if cursor == 0:
                 return
 
+    async def of(self, fingerprints: Sequence[str]) -> list[VectorRow | None]:
+        """Return the rows of these questions; None for one without a stored answer or vector."""
+        if not fingerprints:
+            return []
+        keys = [f"{self._prefix}v:{one}" for one in fingerprints]
+        values = await command(self._redis, "MGET", *keys)
+        await self._sealer.know(values, at=codec.ID_END)
+        return [
+            unpack_vectors(codec.unseal(self._sealer, "vectors", one, value))
+            for one, value in zip(fingerprints, values, strict=True)
+        ]
+
     async def count(self) -> int:
         """Return the number of entries, some of which may have no vector."""
         return int(await command(self._redis, "HLEN", f"{self._prefix}ids"))

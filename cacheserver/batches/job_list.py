@@ -32,7 +32,7 @@ _TIMES: Final = ("created_at", "deadline", "ended_at", "cancel_at")
 
 @dataclass(frozen=True, slots=True)
 class JobCost:
-    """What the ended items of a job cost and saved. `unpriced` of them have no price."""
+    """Cost and saving of the ended items of a job. `unpriced` of them have no price."""
 
     items: int
     cost: Nanodollars

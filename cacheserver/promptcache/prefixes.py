@@ -23,9 +23,16 @@ from cacheserver.promptcache.planner import (
     PrefixUpdate,
     Ttl,
 )
-from cacheserver.storage.connection import PREFIX, Connection, command, run_script
+from cacheserver.storage.connection import (
+    PREFIX,
+    Connection,
+    command,
+    run_script,
+    store_errors,
+)
 from cacheserver.storage.json_values import tenant_key
 
+_LISTED = 500  # prefixes read in one round trip
 MOST = 4_096  # prefixes of a tenant, some 200 bytes each
 # Decay: new behaviour is learned within about 60 sightings; of a kind, within about 100 prefixes.
 KEEP = 1 - 1 / 64
@@ -40,6 +47,16 @@ _TTL_OF: Final[dict[int, Ttl]] = {seconds: ttl for ttl, seconds in LIFETIME_S.it
 
 # Tenant, outcome for its prefixes, and when the call began.
 PrefixReads: TypeAlias = tuple[str, Sequence[PrefixUpdate], float]
+
+
+@dataclass(frozen=True, slots=True)
+class ListedPrefix:
+    """A prefix as it is stored. Times are Unix seconds."""
+
+    prefix: str
+    tokens: int  # estimated
+    last_at: float
+    stats: PrefixStats
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,6 +189,26 @@ class Prefixes:
                 sums[name.decode()] = sums.get(name.decode(), 0) + int(value)
         return PromptCacheUse(**sums)
 
+    async def listed(self, tenant: str, now: float) -> list[ListedPrefix]:
+        """Return the tenant's prefixes, the most tokens first: tokens times sightings."""
+        start = f"{self._prefix}pc:{tenant_key(tenant)}:"
+        names = await command(
+            self._redis, "ZREVRANGE", f"{self._prefix}pcs:{tenant_key(tenant)}", 0, -1
+        )
+        found: list[ListedPrefix] = []
+        for at in range(0, len(names), _LISTED):
+            some = [name.decode() for name in names[at : at + _LISTED]]
+            with store_errors():
+                async with self._redis.pipeline(transaction=False) as pipe:
+                    for name in some:
+                        pipe.hgetall(f"{start}{name}")
+                    rows = await pipe.execute()
+            for name, row in zip(some, rows, strict=True):
+                if row and not name.startswith("~"):  # kinds are no prefixes
+                    found.append(_listed(name, row, now))
+        found.sort(key=lambda one: (-one.tokens * one.stats.sightings, one.prefix))
+        return found
+
     def _hour_key(self, tenant: str, hour: int) -> str:
         return f"{self._prefix}pcu:{tenant_key(tenant)}:{hour}"
 
@@ -192,6 +229,24 @@ class Prefixes:
             account=float(m),
             void=v == b"1",
         )
+
+
+def _listed(name: str, row: Mapping[bytes, bytes], now: float) -> ListedPrefix:
+    """Decode a stored prefix; the account is that of the day it was last booked on."""
+
+    def number(field: bytes) -> float:
+        return float(row.get(field) or 0)
+
+    stats = PrefixStats(
+        sightings=number(b"s"),
+        gaps=Gaps(number(b"a"), number(b"b"), number(b"c")),
+        used_at=number(b"u") or None,
+        ttl=_TTL_OF.get(int(number(b"t")), "5m"),
+        writing="theirs" if number(b"w") > now else "no",
+        account=number(b"m"),
+        void=row.get(b"v") == b"1",
+    )
+    return ListedPrefix(name, int(number(b"z")), number(b"l"), stats)
 
 
 def _fields(used: PromptCacheUse) -> Mapping[str, int]:

@@ -46,7 +46,7 @@ def forecast(spent: int, hours: Mapping[int, int], now: float, end: float) -> Fo
     history = _filled(hours, this)
     left_h = max(0.0, (end - now) / _HOUR_S)
     if left_h == 0 or len(history) < 2:
-        return Forecast(spent, spent, spent, "spent")
+        return no_forecast(spent)
     if len(history) < _SEASONAL_H:
         to_come = statistics.fmean(history) * left_h
         spread = _spread(history, left_h)
@@ -59,6 +59,11 @@ def forecast(spent: int, hours: Mapping[int, int], now: float, end: float) -> Fo
     seen = max(2, len(history) // _WEEK_H)
     spread = _spread(rest, left_h) * math.sqrt(seen / (seen - 1))
     return _around(spent, to_come, spread, "seasonal")
+
+
+def no_forecast(spent: int) -> Forecast:
+    """Return what is spent, where nothing says what will be."""
+    return Forecast(spent, spent, spent, "spent")
 
 
 def _filled(hours: Mapping[int, int], this: int) -> list[int]:

@@ -48,6 +48,7 @@ from cacheserver.api.resources.operations import settings as live_settings
 from cacheserver.api.resources.sample import routes as sample
 from cacheserver.api.resources.tenants import deletion as tenant_deletion
 from cacheserver.api.resources.tenants import keys as tenant_keys
+from cacheserver.api.resources.tenants import lifetimes
 from cacheserver.api.resources.tenants import settings as tenant_settings
 from cacheserver.api.resources.tuning import decisions, scopes
 from cacheserver.api.resources.work import audits, routing_rules
@@ -103,6 +104,7 @@ RESOURCES: Final[tuple[Resource, ...]] = (
     Resource(tenant_settings.router),
     Resource(tenant_deletion.router, "erasure"),
     Resource(tenant_keys.router),
+    Resource(lifetimes.router),
     Resource(admin.router),
     Resource(keys.router),
     Resource(audit_trail.router),

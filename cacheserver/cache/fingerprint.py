@@ -105,7 +105,7 @@ def read(
     actor = actors.actor_of(body, controls, tenant, key_id)
     text, exact_only = _question(body, shape, declared)
     bypass = cacheability.bypass(body) if controls.store else "no-store"
-    volatile, cap = _volatility(_texts(text, shape, declared), tenant, language)
+    volatile, cap = volatility(_texts(text, shape, declared), tenant, language)
     if cap == 0:
         bypass = bypass or f"volatile-{volatile}"
     if text is not None and not tenant.semantic:
@@ -163,7 +163,7 @@ def _texts(text: str | None, shape: Mapping[str, Any], declared: Declared | None
     return [declared.declaration.question, *stay]
 
 
-def _volatility(
+def volatility(
     texts: Sequence[str], tenant: Tenant, language: Language
 ) -> tuple[str | None, int | None]:
     """Return the volatility of texts, and the longest lifetime that their answer may have.

@@ -218,12 +218,13 @@ class TtlRule:
     namespace: Name | None = None
     task: Name | None = None
     tag: Annotated[str, TAG] | None = None
+    model: Model | None = None  # as the caller asks for it, `auto` included
     default_ttl_s: Ttl | None = None
     max_ttl_s: Ttl | None = None
 
     def __post_init__(self) -> None:
-        if self.namespace is None and self.task is None and self.tag is None:
-            raise ValueError("must name a namespace, a task or a tag")
+        if (self.namespace, self.task, self.tag, self.model) == (None,) * 4:
+            raise ValueError("must name a namespace, a task, a tag or a model")
         if self.default_ttl_s is None and self.max_ttl_s is None:
             raise ValueError("must set `default_ttl_s` or `max_ttl_s`")
 

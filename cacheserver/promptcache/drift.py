@@ -108,7 +108,7 @@ class PromptWatch:
             if not found.fragments:
                 continue
             repeat = None
-            life_s = lifetime(query.controls, query.tenant)
+            life_s = lifetime(query.controls, query.tenant, query.model)
             if query.bypass is None and not declared and life_s > 0:
                 repeat = len(repeats)
                 request = keyed(query.tenant, _without_fragments(query, found, rest))

@@ -38,6 +38,7 @@ class TenantSummary:
 
     name: str
     own: Mapping[str, Any] | None  # settings that are not the defaults; None: cannot be read
+    settings: Tenant  # in force, without the key of digests
     keys: int
     last_used: str | None  # the last day (UTC) one of its keys was used
 
@@ -295,7 +296,7 @@ class Tenants(ApiKeys):
         shown = [
             TenantSummary(
                 name,
-                self._own(name, record),
+                *self._summarized(name, record),
                 len(keys.get(name, ())),
                 max((key.last_used for key in keys.get(name, ()) if key.last_used), default=None),
             )
@@ -303,11 +304,16 @@ class Tenants(ApiKeys):
         ]
         return shown, page[-1] if len(found) > limit else None
 
-    def _own(self, tenant: str, record: bytes | str | None) -> Mapping[str, Any] | None:
+    def _summarized(
+        self, tenant: str, record: bytes | str | None
+    ) -> tuple[Mapping[str, Any] | None, Tenant]:
+        if record is None:
+            return {}, self.fresh(tenant)
         try:
-            return {} if record is None else self._decode(tenant, record).own
+            found = self._decode(tenant, record)
         except KeyLost:
-            return None
+            return None, self._tightest(tenant)
+        return found.own, found.tenant
 
     def _listed(self, tenant: str, record: bytes | str) -> Tenant:
         try:

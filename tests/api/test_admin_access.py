@@ -20,7 +20,7 @@ BODILESS = {
     "POST /admin/v1/tenants/{name}/alerts/test",
     "PUT /admin/v1/entries/{tenant}/{id}/pin",
 }
-COMPUTES = {"/admin/v1/calibrate"}
+COMPUTES = {"/admin/v1/calibrate", "/admin/v1/tenants/{name}/ttl-check"}
 SECRET = "hooks.example/T000/B000/XXXX"
 
 
@@ -287,3 +287,15 @@ async def test_a_change_that_cannot_be_recorded_is_a_503_and_the_trail_is_bounde
     assert (got.status_code, "key" in got.json()) == (503, False)
     metrics = (await house.http.get("/metrics", headers=ADMIN)).text
     assert 'cacheserver_swallowed_total{site="audit-trail"} 1.0' in metrics
+
+
+async def test_a_read_key_sees_no_path_of_a_webhook(house: House) -> None:
+    # Not by a request: that would have to resolve the host.
+    alerts = {"webhook": f"https://{SECRET}", "slack": f"https://{SECRET}"}
+    await house.parts.tenants.change("acme", {"budgets": {"alerts": alerts}})
+    read, tune = await admin_key(house, "read"), await admin_key(house, "tune")
+    for path in ("/admin/v1/tenants", "/admin/v1/tenants/acme"):
+        seen = await house.http.get(path, headers=read)
+        assert "https://hooks.example/(not shown)" in seen.text
+        assert "T000" not in seen.text
+        assert SECRET in (await house.http.get(path, headers=tune)).text

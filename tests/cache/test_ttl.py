@@ -9,9 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cacheserver.cache.ttl import lifetime
+from cacheserver.cache.ttl import explained, lifetime
 from cacheserver.core.types import Controls, Tenant, TtlRule
 
+HAIKU = "claude-haiku-5-5"
 NEWS = TtlRule(namespace="news", default_ttl_s=60, max_ttl_s=600)
 SUMMARIES = TtlRule(task="summary", default_ttl_s=7_200)
 NEWS_SUMMARIES = TtlRule(namespace="news", task="summary", default_ttl_s=300)
@@ -45,25 +46,25 @@ TENANT = Tenant(
     ],
 )
 def test_the_most_specific_default_and_every_maximum_hold(controls: Controls, seconds: int) -> None:
-    assert lifetime(controls, TENANT) == seconds
+    assert lifetime(controls, TENANT, HAIKU) == seconds
 
 
 def test_a_more_specific_default_beats_a_shorter_general_one() -> None:
     tenant = replace(TENANT, ttl_rules=(TtlRule(task="t", default_ttl_s=5), NEWS_SUMMARIES))
-    assert lifetime(Controls(namespace="news", task="summary"), tenant) == 300
+    assert lifetime(Controls(namespace="news", task="summary"), tenant, HAIKU) == 300
     both = replace(tenant, ttl_rules=(*tenant.ttl_rules, TtlRule(task="summary", default_ttl_s=5)))
-    assert lifetime(Controls(namespace="news", task="summary"), both) == 300
+    assert lifetime(Controls(namespace="news", task="summary"), both, HAIKU) == 300
 
 
 def test_a_rule_whose_default_is_zero_keeps_nothing_unless_asked() -> None:
     tenant = replace(TENANT, ttl_rules=(TtlRule(task="live", default_ttl_s=0),))
-    assert lifetime(Controls(task="live"), tenant) == 0
-    assert lifetime(Controls(task="live", ttl_s=5), tenant) == 5
+    assert lifetime(Controls(task="live"), tenant, HAIKU) == 0
+    assert lifetime(Controls(task="live", ttl_s=5), tenant, HAIKU) == 5
 
 
 def test_a_default_above_a_maximum_is_cut_to_it() -> None:
     tenant = replace(TENANT, ttl_rules=(TtlRule(task="t", default_ttl_s=900, max_ttl_s=100),))
-    assert lifetime(Controls(task="t"), tenant) == 100
+    assert lifetime(Controls(task="t"), tenant, HAIKU) == 100
 
 
 names = st.sampled_from(["a", "b"])
@@ -94,7 +95,7 @@ asked = st.builds(
 def test_no_answer_outlives_what_was_asked_or_any_maximum_that_matches(
     controls: Controls, tenant: Tenant
 ) -> None:
-    found = lifetime(controls, tenant)
+    found = lifetime(controls, tenant, HAIKU)
     bounds = [tenant.max_ttl_s]
     if controls.ttl_s is not None:
         bounds.append(controls.ttl_s)
@@ -118,10 +119,25 @@ def test_the_order_of_rules_never_matters(
     shuffled = list(tenant.ttl_rules)
     random.shuffle(shuffled)
     other = replace(tenant, ttl_rules=tuple(shuffled))
-    assert lifetime(controls, other) == lifetime(controls, tenant)
+    assert lifetime(controls, other, HAIKU) == lifetime(controls, tenant, HAIKU)
 
 
 @given(asked, tenants, seconds)
 def test_asking_for_less_never_gives_more(controls: Controls, tenant: Tenant, less: int) -> None:
-    more = lifetime(replace(controls, ttl_s=less + 1), tenant)
-    assert lifetime(replace(controls, ttl_s=less), tenant) <= more
+    more = lifetime(replace(controls, ttl_s=less + 1), tenant, HAIKU)
+    assert lifetime(replace(controls, ttl_s=less), tenant, HAIKU) <= more
+
+
+def test_a_rule_may_name_the_model_that_was_asked_for() -> None:
+    rule = TtlRule(model=HAIKU, default_ttl_s=5)
+    tenant = replace(TENANT, ttl_rules=(rule, NEWS))
+    assert lifetime(Controls(), tenant, HAIKU) == 5
+    assert lifetime(Controls(), tenant, "auto") == 3_600
+    assert lifetime(Controls(namespace="news"), tenant, HAIKU) == 5  # as specific, and shorter
+
+
+def test_the_rules_that_decide_are_named() -> None:
+    found = explained(Controls(namespace="news", tags=("prices",), ttl_s=999), TENANT, HAIKU)
+    assert (found.ttl_s, found.maximum_rule, found.default_rule) == (120, 3, 3)
+    plain = explained(Controls(), TENANT, HAIKU)
+    assert (plain.ttl_s, plain.maximum_rule, plain.default_rule) == (3_600, None, None)

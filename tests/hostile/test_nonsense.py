@@ -149,6 +149,9 @@ BODIES: dict[str, list[dict[str, Any]]] = {
         {"tsv": "a\tb\tc"},
     ],
     "POST /admin/v1/keys": [{"tenant": "t", "label": "l"}],
+    "POST /admin/v1/tenants/default/ttl-check": [
+        {"namespace": "n", "task": "t", "tags": ["t"], "model": "m", "ttl_s": 5, "question": "q"}
+    ],
     # Small enough that no mutation of theirs stops the server that the other bodies are sent to.
     "PUT /admin/v1/settings": [{"top_k": 5, "judge_share": 0.2, "log_level": "info"}],
     "PUT /admin/v1/prices": [

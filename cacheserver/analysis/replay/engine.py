@@ -282,7 +282,7 @@ class Engine:
         """Store the answer if the server would. Return its expiry time."""
         if call.message is not None and cacheability.unstorable(_whole(call)) is not None:
             return None
-        ttl_s = lifetime(seen.query.controls, seen.query.tenant)
+        ttl_s = lifetime(seen.query.controls, seen.query.tenant, seen.query.model)
         if seen.query.ttl_cap_s is not None:
             ttl_s = min(ttl_s, seen.query.ttl_cap_s)
         if ttl_s == 0:

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import asyncio
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from fastapi import APIRouter, Request
 
-from cacheserver.alerts.forecast import Forecast
+from cacheserver.alerts.forecast import Forecast, no_forecast
 from cacheserver.api.components import Components
 from cacheserver.api.known_names import tenant_of
+from cacheserver.api.resources.tuning import lists
 from cacheserver.api.state import state_of
 from cacheserver.budgets import rules as budget
 from cacheserver.budgets.rules import Balance
@@ -41,6 +43,52 @@ async def of_tenant(request: Request, name: str) -> dict[str, Any]:
     return await _shown(state.parts, tenant, keys)
 
 
+@router.get(
+    "/admin/v1/budgets",
+    tags=["admin"],
+    summary="The budgets of all tenants, by name",
+    openapi_extra=lists.described(lists.PAGE),
+)
+async def of_all(request: Request) -> dict[str, Any]:
+    """A page of tenants, each with its daily and monthly budget: limit, spent, reserved, left and
+    forecast, as `GET /v1/budget` has them; the keys' own are at
+    `/admin/v1/tenants/{name}/budget`. Without a limit there is no forecast.
+    """
+    state = state_of(request)
+    state.gate.admit_admin(request, "read")
+    limit, cursor = lists.page(lists.given(request, lists.PAGE))
+    parts, now = state.parts, state.parts.clock()
+    found, after = await parts.tenants.page(after=cursor or "", limit=limit)
+    await parts.budgets.flush()
+    await parts.ledger.flush()
+    pairs = await asyncio.gather(*(_balances(parts, one.settings, now) for one in found))
+    limited = [pair for accounts in pairs for pair in accounts if pair[0].limited]
+    forecasts = iter(await parts.spend_history.ahead_of(limited, now))
+    items = [
+        {
+            "tenant": one.name,
+            "enabled": one.settings.budgets.enabled,
+            "budgets": [
+                _budget(account, balance, next(forecasts) if account.limited else _none(balance))
+                for account, balance in accounts
+            ],
+        }
+        for one, accounts in zip(found, pairs, strict=True)
+    ]
+    return {"items": items, "next": after}
+
+
+async def _balances(parts: Components, tenant: Tenant, now: float) -> list[tuple[Account, Balance]]:
+    accounts = budget.accounts(tenant.name, None, tenant.budgets, now)
+    balances = await parts.budgets.store.balances(tenant.name, accounts, now)
+    return list(zip(accounts, balances, strict=True))
+
+
+def _none(balance: Balance) -> dict[str, Forecast]:
+    spent = balance.spent
+    return {"usd": no_forecast(spent.nano), "tokens": no_forecast(spent.tokens)}
+
+
 async def _shown(parts: Components, tenant: Tenant, keys: Iterable[str]) -> dict[str, Any]:
     now, rules = parts.clock(), tenant.budgets
     await parts.budgets.flush()
@@ -52,18 +100,20 @@ async def _shown(parts: Components, tenant: Tenant, keys: Iterable[str]) -> dict
     found = []
     for account, balance in zip(accounts, balances, strict=True):
         ahead = await parts.spend_history.ahead(account, balance, now)
-        found.append(
-            {
-                "key_id": account.key_id,
-                "period": account.period.span,
-                "starts_at": iso(account.period.start),
-                "resets_at": iso(account.period.end),
-                "at_limit": account.at_limit if account.limited else None,
-                "usd": _money(account, balance, ahead["usd"]),
-                "tokens": _tokens(account, balance, ahead["tokens"]),
-            }
-        )
+        found.append(_budget(account, balance, ahead))
     return {"tenant": tenant.name, "enabled": rules.enabled, "budgets": found}
+
+
+def _budget(account: Account, balance: Balance, ahead: Mapping[str, Forecast]) -> dict[str, Any]:
+    return {
+        "key_id": account.key_id,
+        "period": account.period.span,
+        "starts_at": iso(account.period.start),
+        "resets_at": iso(account.period.end),
+        "at_limit": account.at_limit if account.limited else None,
+        "usd": _money(account, balance, ahead["usd"]),
+        "tokens": _tokens(account, balance, ahead["tokens"]),
+    }
 
 
 def _money(account: Account, balance: Balance, ahead: Forecast) -> dict[str, Any]:

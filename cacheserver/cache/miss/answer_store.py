@@ -80,7 +80,7 @@ class AnswerStore:
         if doubt is None:
             self._call_planner.learn(query, planned, message, usage, asked_at)
         bill = self._pricer.bill(message, asked_at) if message.get("usage") else None
-        ttl_s = lifetime(query.controls, query.tenant) if shared else 0
+        ttl_s = lifetime(query.controls, query.tenant, query.model) if shared else 0
         if query.ttl_cap_s is not None:
             ttl_s = min(ttl_s, query.ttl_cap_s)
         unstored = doubt or cacheability.unstorable(message)

@@ -228,7 +228,8 @@ async def found_entry(state: AppState, tenant: str, id: str) -> FoundEntry:
 
 def _maximum(entry: Entry, tenant: Tenant) -> int:
     """Return the longest lifetime that a tenant's settings allow an entry."""
-    return lifetime(Controls(namespace=entry.namespace, tags=entry.tags, ttl_s=_YEAR_S), tenant)
+    controls = Controls(namespace=entry.namespace, tags=entry.tags, ttl_s=_YEAR_S)
+    return lifetime(controls, tenant, entry.model)
 
 
 def _refuse_long(ttl_s: int, most_s: float) -> None:

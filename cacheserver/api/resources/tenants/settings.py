@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from collections.abc import Mapping
+from typing import Annotated, Any, Final
+from urllib.parse import urlsplit
 
 from fastapi import APIRouter, Query, Request
 
@@ -18,9 +20,12 @@ from cacheserver.cache.controls import name as checked_name
 from cacheserver.core.errors import BadRequest, KeyLost, NotFound
 from cacheserver.core.types import Tenant
 from cacheserver.tenants import setting_tree, tenant_json
+from cacheserver.tenants.admin_keys import Role
 from cacheserver.tenants.tenant_json import Settings
 
 router = APIRouter(prefix="/admin/v1/tenants", tags=["admin"])
+
+_ADDRESSES: Final = frozenset({"webhook", "slack"})  # fields of `budgets.alerts`
 
 _BODY = json_body(
     setting_tree.schema()["properties"],
@@ -46,10 +51,15 @@ async def tenants(
     `next` is the `cursor` of the next page, null on the last.
     """
     state = state_of(request)
-    state.gate.admit_admin(request)
+    role = state.gate.admit_admin(request).role
     found, after = await state.parts.tenants.page(after=cursor, limit=limit)
     items = [
-        {"name": one.name, "own": one.own, "keys": one.keys, "last_used": one.last_used}
+        {
+            "name": one.name,
+            "own": _shown_to(role, one.own),
+            "keys": one.keys,
+            "last_used": one.last_used,
+        }
         for one in found
     ]
     return {"items": items, "next": after}
@@ -59,17 +69,19 @@ async def tenants(
 async def tenant(request: Request, name: str) -> dict[str, Any]:
     """`settings` are in force; `own` are those that the tenant sets itself; `defaults` are the
     server's, to which null returns. `conflicts` names what of `own` contradicts a default that has
-    changed since: it is not in force.
+    changed since: it is not in force. Of the addresses of alerts a key with the role `read` sees
+    the hosts alone: the path of a webhook may be a secret.
     """
     state = state_of(request)
-    state.gate.admit_admin(request)
+    role = state.gate.admit_admin(request).role
     checked = checked_name("tenant", name)
     if checked not in {OPEN_TENANT, *await state.parts.tenants.names()}:
         await refuse_unknown_tenant(state, checked)
         raise NotFound(
             "this tenant has no settings and no key; it was deleted, or its last key was"
         )
-    return _shown(state, checked, await state.parts.tenants.stored(checked))
+    shown = _shown(state, checked, await state.parts.tenants.stored(checked))
+    return {name: _shown_to(role, value) for name, value in shown.items()}
 
 
 @router.put("/{name}", summary="Change a tenant's settings", openapi_extra=_BODY)
@@ -138,3 +150,18 @@ def _shown(state: AppState, name: str, found: Settings) -> dict[str, Any]:
         "defaults": tenant_json.as_json(state.parts.tenants.fresh(name)),
         "conflicts": found.conflicts,
     }
+
+
+def _shown_to(role: Role, value: Any) -> Any:
+    """Return settings as a role may see them: for `read` without the paths of webhooks."""
+    if role != "read" or not isinstance(value, Mapping):
+        return value
+    return {
+        name: _host(part) if name in _ADDRESSES and isinstance(part, str) else _shown_to(role, part)
+        for name, part in value.items()
+    }
+
+
+def _host(url: str) -> str:
+    parts = urlsplit(url)
+    return f"{parts.scheme}://{parts.hostname or ''}/(not shown)"

@@ -16,6 +16,7 @@ host. What a test provokes is named: `visit(expect=["401"])`, or `admin.expect("
 
 from __future__ import annotations
 
+import asyncio
 import json
 import shutil
 from collections.abc import AsyncIterator, Sequence
@@ -39,6 +40,7 @@ from playwright.async_api import (
 
 from cacheserver.api.admin_page.routes import SCREENS
 from cacheserver.api.page_assets import FOLDER
+from tests.api.admin import ADMIN
 from tests.house import ADMIN_KEY, House
 from tests.models import ROOT
 
@@ -109,12 +111,11 @@ class AdminPage:
         """Allow console messages that contain one of these: the test provokes them."""
         self.expected += messages
 
-    async def picture(self, name: str) -> Path:
+    async def picture(self, name: str) -> None:
         """Keep a picture of the whole page in `var/screens`."""
         PICTURES.mkdir(parents=True, exist_ok=True)
         file = PICTURES / f"{name}.png"
         await self.page.screenshot(path=file, full_page=True, animations="disabled")
-        return file
 
     async def evaluate(self, script: str) -> Any:
         """Run a script that the page's policy would refuse, as the browser's tools can."""
@@ -192,6 +193,20 @@ async def window(
         found.check()
     finally:
         await context.close()
+
+
+@asynccontextmanager
+async def sampled(folder: Path) -> AsyncIterator[House]:
+    """Open a server that has replayed the sample traffic, which takes half a minute."""
+    async with House.open(
+        folder, upstream="simulated", anthropic_api_key=None, similarity=None
+    ) as house:
+        begun = await house.http.post("/admin/v1/sample-traffic", headers=ADMIN)
+        assert begun.status_code == 202, begun.text
+        task = house.parts.sample._task
+        assert task is not None
+        await asyncio.wait({task})
+        yield house
 
 
 @cache

@@ -5,7 +5,6 @@ Pictures are kept in `var/screens`; whoever changes a screen looks at them.
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncIterator
 
 import pytest
@@ -13,8 +12,7 @@ import pytest_asyncio
 from playwright.async_api import Browser
 
 from cacheserver.sample_traffic import traffic
-from tests.admin_page.pages import SCHEMES, WIDTHS, WRITTEN, browser_tests, window
-from tests.api.admin import ADMIN
+from tests.admin_page.pages import SCHEMES, WIDTHS, WRITTEN, browser_tests, sampled, window
 from tests.house import House
 
 pytestmark = [browser_tests, pytest.mark.asyncio(loop_scope="module")]
@@ -26,15 +24,7 @@ _PARAMS = {name: {"tenant": traffic.TENANT} for name in ("tuning", "review", "pr
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def filled(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[House]:
     """Yield a server that has replayed the sample traffic."""
-    folder = tmp_path_factory.mktemp("filled")
-    async with House.open(
-        folder, upstream="simulated", anthropic_api_key=None, similarity=None
-    ) as house:
-        begun = await house.http.post("/admin/v1/sample-traffic", headers=ADMIN)
-        assert begun.status_code == 202, begun.text
-        task = house.parts.sample._task
-        assert task is not None
-        await asyncio.wait({task})
+    async with sampled(tmp_path_factory.mktemp("filled")) as house:
         yield house
 
 

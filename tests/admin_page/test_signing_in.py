@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from playwright.async_api import expect
 
-from tests.admin_page.pages import AdminPage, Visit, browser_tests
+from tests.admin_page.pages import SCHEMES, WIDTHS, AdminPage, Scheme, Visit, browser_tests
 from tests.api.admin import ADMIN
 from tests.house import House
 
@@ -27,6 +27,17 @@ async def test_a_wrong_key_is_said_beside_the_field_and_a_right_one_opens_the_pa
         await expect(field).to_have_value("not-the-key")
         assert await page.accessibility() == []
         await page.sign_in()
+
+
+@pytest.mark.parametrize("width", WIDTHS)
+@pytest.mark.parametrize("scheme", SCHEMES)
+async def test_the_form_is_accessible(visit: Visit, width: int, scheme: Scheme) -> None:
+    async with visit(width=width, scheme=scheme, key=None) as page:
+        await page.page.goto(f"{page.house.url}/admin")
+        await expect(page.page.get_by_label("Admin key")).to_be_focused()
+        await page.picture(f"sign-in-{width}-{scheme}")
+        assert await page.accessibility() == []
+        assert await page.sideways() <= 0
 
 
 async def test_signing_out_ends_the_session(admin: AdminPage) -> None:

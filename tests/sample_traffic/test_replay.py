@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -76,6 +77,15 @@ async def test_a_replay_fills_every_list(new: House) -> None:
     assert (await got(new, f"/admin/v1/near-misses?tenant={traffic.TENANT}"))["items"]
     fragments = await got(new, f"/admin/v1/prompts/{traffic.TENANT}/fragments")
     assert fragments[0]["spans"][0]["kind"] == "timestamp"
+
+    lines = await new.http.get(f"/admin/v1/labels/export?tenant={traffic.TENANT}", headers=ADMIN)
+    pairs = [json.loads(line) for line in lines.text.splitlines()]
+    given = [pair for pair in pairs if pair["label"] is not None]
+    known = traffic.answers()
+    assert len(given) == done["labels"]
+    assert {pair["label"] for pair in given} == {0, 1}
+    for pair in given:
+        assert known.serves(pair["query_a"], pair["query_b"]) is bool(pair["label"])
 
     # Another replay is more of the same traffic, and served from what is stored.
     await new.http.post(SAMPLE, headers=ADMIN)

@@ -10,7 +10,8 @@ from typing import Any
 
 import pytest
 
-from cacheserver.sample_traffic import traffic
+from cacheserver.core import json_text
+from cacheserver.sample_traffic import replay, traffic
 from tests.api.admin import ADMIN
 from tests.house import House
 
@@ -123,6 +124,14 @@ async def test_a_server_that_stops_ends_the_replay_and_knows_it_later(tmp_path: 
         assert found["state"] == "stopped"
         assert 0 < found["asked"] < found["of"]
         assert found["ended_at"] is not None
+
+
+async def test_a_replay_that_nobody_ended_was_stopped(new: House) -> None:
+    store = new.parts.host.store
+    killed = replay.Progress("running", asked=7, of=300, began_at=1.0)
+    await store.redis.set(f"{store.prefix}sample", json_text.dumps(killed.as_json()))
+    found = await got(new, SAMPLE)
+    assert (found["state"], found["asked"], found["ended_at"]) == ("stopped", 7, None)
 
 
 async def test_no_sample_where_claude_is_real(house: House) -> None:

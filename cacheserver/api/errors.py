@@ -21,6 +21,7 @@ from cacheserver.api.body import parse, read_body
 from cacheserver.api.boundary import Boundary
 from cacheserver.api.hot_routes import HotRoutes
 from cacheserver.api.slowdown import Slowdown, WrongKey
+from cacheserver.api.state import state_of
 from cacheserver.core import json_text
 from cacheserver.core.errors import (
     BadRequest,
@@ -77,6 +78,8 @@ def install(
     """
 
     async def answer(request: Request, error: Exception) -> Response:
+        if isinstance(error, RequestValidationError):  # found before the handler asks for a key
+            error = await _refusal(request) or error
         if isinstance(error, WrongKey) and slowdown is not None:
             try:
                 await slowdown.hold(error.network, error.delay_s)
@@ -145,6 +148,19 @@ def _response(request: Request, error: Exception) -> Response:
         headers = {"x-cache": "bypass", "x-cache-reason": "refused", **headers}
     body = shape(kind, message, _id_of(request), field)
     return Response(body, status, headers, media_type="application/json")
+
+
+async def _refusal(request: Request) -> CacheServerError | None:
+    """Return why the sender of a request is not let in; None if they are."""
+    gate = state_of(request).gate
+    try:
+        if request.scope["path"].startswith("/admin/"):
+            gate.admit_admin(request)
+        else:
+            await gate.admit(request)
+    except CacheServerError as error:
+        return error
+    return None
 
 
 def _id_of(request: Request) -> str:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from cacheserver.core.types import Controls, Tenant, TtlRule
+from cacheserver.core.types import MOST_TTL_S, Controls, Entry, Tenant, TtlRule
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +56,23 @@ def explained(controls: Controls, tenant: Tenant, model: str) -> Lifetime:
         maximum_rule,
         controls.ttl_s is not None,
     )
+
+
+def longest(entry: Entry, tenant: Tenant, *, cap_s: int | None) -> int:
+    """Return the longest lifetime that settings allow a stored answer, in seconds from creation.
+
+    `cap_s` is that of a volatile question. An entry does not say which task it was of: the maximum
+    of a task counts if the entry has kept to it so far.
+    """
+    lived_s = entry.expires_at - entry.created_at
+    tasks = {
+        rule.task
+        for rule in tenant.ttl_rules
+        if rule.task is not None and rule.max_ttl_s is not None and lived_s <= rule.max_ttl_s
+    }
+    asked = Controls(namespace=entry.namespace, tags=entry.tags, ttl_s=MOST_TTL_S)
+    each = [lifetime(replace(asked, task=task), tenant, entry.model) for task in (None, *tasks)]
+    return min(each) if cap_s is None else min(*each, cap_s)
 
 
 def _matches(rule: TtlRule, controls: Controls, model: str) -> bool:

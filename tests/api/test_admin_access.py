@@ -19,6 +19,8 @@ TENANT = {"tenant": "acme"}  # some routes take it from the query
 BODILESS = {
     "POST /admin/v1/tenants/{name}/alerts/test",
     "PUT /admin/v1/entries/{tenant}/{id}/pin",
+    "POST /admin/v1/sample-traffic",
+    "POST /admin/v1/audits",  # a file of logs
 }
 COMPUTES = {"/admin/v1/calibrate", "/admin/v1/tenants/{name}/ttl-check"}
 SECRET = "hooks.example/T000/B000/XXXX"
@@ -86,6 +88,21 @@ async def test_a_read_key_sees_everything_and_changes_nothing(house: House) -> N
         assert "403" in operation["responses"]
     assert changing > 15
     assert await trail(house) == before
+
+
+async def test_without_a_key_every_route_is_a_401_whatever_the_query(house: House) -> None:
+    await house.key("acme")
+    tried = 0
+    for method, path, operation in await operations(house):
+        named = [one["name"] for one in operation.get("parameters", ()) if one["in"] == "query"]
+        if path == "/admin/session":  # says who is signed in, also if it is nobody
+            continue
+        wrong = [{}, {"colour": "red"}, *({name: "\u200b-x"} for name in named)]
+        for query in wrong:
+            tried += 1
+            got = await house.http.request(method, at(path), params=query)
+            assert got.status_code == 401, (method, path, query, got.text)
+    assert tried > 100
 
 
 async def test_every_change_of_every_route_is_in_the_trail(house: House) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import secrets
 from dataclasses import replace
+from typing import Any
 
 from cacheserver.core import json_text
 from cacheserver.core.types import Entry
@@ -37,3 +38,29 @@ def curated(entry: Entry, text: str, *, author: str, now: float, ttl_s: float) -
         made_up=True,
         curated_by=author,
     )
+
+
+def other_shape(entry: Entry, text: str) -> str | None:
+    """Return what keeps a program that reads JSON in an entry's answer from reading `text`; None
+    if nothing does, or the answer is no JSON.
+    """
+    blocks = json_text.loads(entry.message).get("content") or ()
+    before = _structure("".join(block.get("text", "") for block in blocks))
+    if before is None:
+        return None
+    after = _structure(text)
+    if after is None or type(after) is not type(before):
+        kind = "object" if isinstance(before, dict) else "array"
+        return f"must be a JSON {kind}, as the answer is that it replaces"
+    gone = [name for name in before if name not in after] if isinstance(before, dict) else []
+    if gone:
+        return f"must have the field `{gone[0][:64]}`, as the answer has that it replaces"
+    return None
+
+
+def _structure(text: str) -> dict[str, Any] | list[Any] | None:
+    try:
+        found = json_text.loads(text)
+    except ValueError:
+        return None
+    return found if isinstance(found, dict | list) else None

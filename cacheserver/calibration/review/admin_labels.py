@@ -69,7 +69,12 @@ class AdminLabels:
     async def begin(self, tenant: str, label: AdminLabel) -> AdminLabel:
         """Note a label before it takes effect; return it, or the one that is noted already."""
         digest, value = digest_of(label.fingerprint, label.entry), _encode(label)
-        if await command(self._redis, "HSETNX", self._labels(tenant), digest, value):
+        with store_errors():
+            async with self._redis.pipeline(transaction=True) as pipe:
+                pipe.hsetnx(self._labels(tenant), digest, value)
+                pipe.expire(self._labels(tenant), LIFE_S)  # also if nothing follows
+                new, _ = await pipe.execute()
+        if new:
             return label
         found = await self.of(tenant, [digest])
         return found.get(digest, label)

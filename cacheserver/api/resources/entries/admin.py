@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Final
+from typing import Annotated, Any
 
 from fastapi import APIRouter, Request
 from pydantic import BaseModel, ConfigDict, Field
@@ -18,18 +18,17 @@ from cacheserver.api.resources.entries.selection import (
     withheld_of,
 )
 from cacheserver.api.state import AppState, state_of
-from cacheserver.cache.store.curated_entry import curated
+from cacheserver.cache import fingerprint
+from cacheserver.cache.store.curated_entry import curated, other_shape
 from cacheserver.cache.store.entry_search import FoundEntry
 from cacheserver.cache.store.stored_entry import Replaced
-from cacheserver.cache.ttl import lifetime
+from cacheserver.cache.ttl import longest
 from cacheserver.core import invisible_characters
 from cacheserver.core.errors import BadRequest, NotFound
 from cacheserver.core.rules.bounds import Bound
-from cacheserver.core.types import Controls, Entry, Tenant
+from cacheserver.core.types import MOST_TTL_S, Entry, Tenant
 
 router = APIRouter(prefix="/admin/v1/entries", tags=["admin"])
-
-_YEAR_S: Final = 365 * 86_400  # the longest that an operator may set
 
 
 @router.get("", summary="Stored answers, the newest first", openapi_extra=parameters(AllEntries))
@@ -79,7 +78,7 @@ class NewLifetime(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    ttl_s: Annotated[int, Bound(least=1, most=_YEAR_S)] = Field(
+    ttl_s: Annotated[int, Bound(least=1, most=MOST_TTL_S)] = Field(
         description="Seconds from now until it expires."
     )
     beyond_maximum: bool = Field(
@@ -104,8 +103,9 @@ _TTL_BODY = {
 async def set_ttl(request: Request, tenant: str, id: str) -> dict[str, Any]:
     """Shorten or lengthen the life of an entry. Every server keeps to it at once.
 
-    From its creation it may live as long as the tenant's maximum, or that of a TTL rule that names
-    its namespace or a tag, unless `beyond_maximum` is true. Another server's index finds a
+    From its creation it may live as long as an answer like it that is stored now: the tenant's
+    maximum, that of each TTL rule that matches, and the cap of a volatile question hold, unless
+    `beyond_maximum` is true. Another server's index finds a
     lengthened entry by similarity only until the old deadline, or after that server's next start.
     """
     state = state_of(request)
@@ -116,7 +116,7 @@ async def set_ttl(request: Request, tenant: str, id: str) -> dict[str, Any]:
     now = state.parts.clock()
     expires_at = now + asked.ttl_s
     if not asked.beyond_maximum:
-        _refuse_long(asked.ttl_s, entry.created_at + _maximum(entry, settings) - now)
+        _refuse_long(asked.ttl_s, entry.created_at + _maximum(state, entry, settings) - now)
     if expires_at > entry.expires_at:
         await state.parts.labels.outlive(entry.tenant, entry.id, expires_at + 1)
     changed = await state.parts.entries.set_deadline(
@@ -135,7 +135,7 @@ class NewAnswer(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     text: Annotated[str, Bound(least=1, most=100_000)] = Field(description="The answer.")
-    ttl_s: Annotated[int, Bound(least=1, most=_YEAR_S)] | None = Field(
+    ttl_s: Annotated[int, Bound(least=1, most=MOST_TTL_S)] | None = Field(
         None, description="Its lifetime; absent: that of the answer it replaces."
     )
     beyond_maximum: bool = Field(
@@ -163,8 +163,9 @@ async def set_answer(request: Request, tenant: str, id: str) -> dict[str, Any]:
     """Replace the text of an entry by a curated answer, which is another entry with another id.
 
     The old one is evicted in the same step. The new one has its question, namespace and tags, is
-    served as Claude's answers are, costs nothing and is pinned; nothing is learned from it. It
-    lives as long as the old one did unless `ttl_s` says otherwise. `replaced` is the old id.
+    served as Claude's answers are, costs nothing and is pinned; nothing is learned from it. In the
+    place of JSON it must be JSON of that kind, an object with the same fields at least. It lives as
+    long as the old one did unless `ttl_s` says otherwise. `replaced` is the old id.
     """
     state = state_of(request)
     admin = state.gate.admit_admin(request, "tune")
@@ -172,12 +173,13 @@ async def set_answer(request: Request, tenant: str, id: str) -> dict[str, Any]:
     asked = read_body(NewAnswer, await state.object(request))
     if invisible_characters.blank(asked.text):
         raise BadRequest("text", "must say something")
+    _refuse_other_shape(old, asked.text)
     settings, now = await named_tenant(state, tenant), state.parts.clock()
     if asked.ttl_s is not None and not asked.beyond_maximum:
-        _refuse_long(asked.ttl_s, _maximum(old, settings))
+        _refuse_long(asked.ttl_s, _maximum(state, old, settings))
     ttl_s = asked.ttl_s or old.expires_at - old.created_at
     if not asked.beyond_maximum:
-        ttl_s = min(ttl_s, _maximum(old, settings))
+        ttl_s = min(ttl_s, _maximum(state, old, settings))
     entry = curated(old, asked.text, author=admin.name, now=now, ttl_s=ttl_s)
     # What the old answer was found wrong for: its question was another one.
     until = entry.expires_at + settings.stale_s + 1
@@ -226,10 +228,11 @@ async def found_entry(state: AppState, tenant: str, id: str) -> FoundEntry:
     return found
 
 
-def _maximum(entry: Entry, tenant: Tenant) -> int:
+def _maximum(state: AppState, entry: Entry, tenant: Tenant) -> int:
     """Return the longest lifetime that a tenant's settings allow an entry."""
-    controls = Controls(namespace=entry.namespace, tags=entry.tags, ttl_s=_YEAR_S)
-    return lifetime(controls, tenant, entry.model)
+    texts = () if entry.text is None else (entry.text,)
+    _, cap_s = fingerprint.volatility(texts, tenant, state.parts.language)
+    return longest(entry, tenant, cap_s=cap_s)
 
 
 def _refuse_long(ttl_s: int, most_s: float) -> None:
@@ -239,6 +242,15 @@ def _refuse_long(ttl_s: int, most_s: float) -> None:
             f"is beyond the longest life that the tenant's settings allow this answer, "
             f"{max(0, int(most_s))} s from now; send `beyond_maximum` to go beyond it",
         )
+
+
+def _refuse_other_shape(old: Entry, text: str) -> None:
+    """Raise `BadRequest` for a text that programs cannot read which read the old answer.
+
+    A request's schema and check are not stored; the answer that kept to them is.
+    """
+    if (missing := other_shape(old, text)) is not None:
+        raise BadRequest("text", missing)
 
 
 def _absent() -> NotFound:

@@ -87,6 +87,7 @@ async def purge(request: Request) -> dict[str, Any]:
     where more than 100 entries or `all` are to go; null where none is needed. A purge of `all`, of
     a tenant, or of a tenant's `entry_id`, `tag`, `context` or `namespace` alone also covers answers
     that Claude is working on. A tenant whose settings and keys were deleted can still be purged.
+    A `text` is not looked for in tenants that keep no content: `skipped` names them.
     """
     state = state_of(request)
     state.gate.admit_admin(request)
@@ -104,6 +105,7 @@ async def purge(request: Request) -> dict[str, Any]:
             "would_purge": count,
             "examples": await shown.items(state, examples),
             "confirm": phrase if large else None,
+            **await _skipped(state, asked, tenant),
         }
     if large and asked.confirm != phrase:
         raise BadRequest(
@@ -116,7 +118,8 @@ async def purge(request: Request) -> dict[str, Any]:
         return {"purged": await entries.purge_id(tenant, chosen.entry_id)}
     if chosen.group is not None:
         return {"purged": await entries.purge_group(chosen.group)}
-    return {"purged": await entries.purge_ids(ids)}
+    purged = await entries.purge_ids(ids)
+    return {"purged": purged, **await _skipped(state, asked, tenant)}
 
 
 def _chosen(state: AppState, asked: PurgeRequest, tenant: str | None) -> _Purge:
@@ -160,6 +163,18 @@ async def _found(state: AppState, chosen: _Purge) -> tuple[int, list[FoundEntry]
         examples += some[: _EXAMPLES - len(examples)]
         ids += [one.entry.id for one in some]
     return len(ids), examples, ids
+
+
+async def _skipped(
+    state: AppState, asked: PurgeRequest, tenant: str | None
+) -> dict[str, list[str]]:
+    """Return the tenants without content, in which no text is looked for."""
+    if asked.text is None:
+        return {}
+    tenants = state.parts.tenants
+    some = await tenants.list_tenants() if tenant is None else [await tenants.get(tenant)]
+    skipped = [one.name for one in some if one.no_content]
+    return {"skipped": skipped} if skipped else {}
 
 
 def _phrase(fields: Mapping[str, Any]) -> str:

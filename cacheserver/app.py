@@ -32,6 +32,7 @@ from cacheserver.config.settings import Settings
 from cacheserver.core.request_context import Observer
 from cacheserver.core.single_flight import end
 from cacheserver.observability import logs
+from cacheserver.observability.live_feed import LiveFeed
 from cacheserver.storage.build import StoreServer
 from cacheserver.tenants.admin_keys import AdminKeys
 from cacheserver.tenants.audit_trail import AuditTrail
@@ -83,6 +84,7 @@ def create_app(
         settings.store_wait_s,
         recent,
         admins,
+        live=LiveFeed(parts.metrics, parts.clock),
         simulated=settings.upstream == "simulated",
     )
     app.state.app_state = state

@@ -79,6 +79,7 @@ _PLAIN = (
 )
 _CONTENT: dict[str, tuple[str, ...]] = {
     "/metrics": ("text/plain",),
+    "/admin/v1/live": ("text/event-stream",),
     "/v1/jobs/{id}/events": ("text/event-stream",),
     "/v1/messages": ("application/json", "text/event-stream"),
     "/v1/query": ("application/json", "text/event-stream"),

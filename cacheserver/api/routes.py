@@ -45,6 +45,7 @@ from cacheserver.api.resources.entries import own as own_entries
 from cacheserver.api.resources.entries import purge
 from cacheserver.api.resources.operations import prices as live_prices
 from cacheserver.api.resources.operations import settings as live_settings
+from cacheserver.api.resources.overview import live, overview
 from cacheserver.api.resources.sample import routes as sample
 from cacheserver.api.resources.tenants import deletion as tenant_deletion
 from cacheserver.api.resources.tenants import keys as tenant_keys
@@ -106,6 +107,9 @@ RESOURCES: Final[tuple[Resource, ...]] = (
     Resource(tenant_keys.router),
     Resource(lifetimes.router),
     Resource(admin.router),
+    Resource(overview.router),
+    Resource(overview.own),
+    Resource(live.router),
     Resource(keys.router),
     Resource(audit_trail.router),
     Resource(live_settings.router),

@@ -16,6 +16,7 @@ from cacheserver.api.dependencies import Gate
 from cacheserver.api.heavy import HeavyWork
 from cacheserver.api.page_assets import Assets
 from cacheserver.api.recent_queries import RecentQueries
+from cacheserver.observability.live_feed import LiveFeed
 
 T = TypeVar("T")
 
@@ -29,6 +30,7 @@ class AppState:
     recent: RecentQueries
     admins: Admins
     simulated: bool  # the upstream is the simulated Claude
+    live: LiveFeed
     heavy: HeavyWork = field(default_factory=HeavyWork)
     assets: Assets = field(default_factory=Assets)  # of the admin page
 

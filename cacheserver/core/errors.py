@@ -15,6 +15,7 @@ CacheServerError
 │   ├── TooLarge           413
 │   ├── Encoded            415  a body packed in a way we do not read
 │   ├── RateLimited        429  the tenant or the key asks faster than it may
+│   ├── Busy               503  as many streams as may be are open
 │   ├── DiskFull           507  the disk has no room for an upload
 │   └── Loop               508  the request has been through a cacheserver already
 ├── UpstreamError          Claude: its own status, headers and body
@@ -155,6 +156,13 @@ class RateLimited(CallerError):
 
     status = 429
     type = "rate_limit_error"
+
+
+class Busy(CallerError):
+    """No more of something long-lived may be open."""
+
+    status = 503
+    type = "api_error"
 
 
 class DiskFull(CallerError):

@@ -19,6 +19,7 @@ from prometheus_client import CollectorRegistry, Counter, Histogram, generate_la
 from cacheserver.core.types import Nanodollars, Usage
 from cacheserver.observability.gauges import Gauges
 from cacheserver.observability.ledger_metrics import LedgerMetrics
+from cacheserver.observability.snapshot import Snapshot
 
 OUTCOMES = ("exact", "semantic", "coalesced", "stale", "miss", "bypass", "failed")
 
@@ -48,7 +49,7 @@ class Metrics:
             ["outcome"],
             registry=self._registry,
         )
-        seconds = Histogram(
+        self._duration = seconds = Histogram(
             "cacheserver_request_seconds",
             "From the request read to its end; of a stream, to its last event",
             ["outcome"],
@@ -289,6 +290,22 @@ class Metrics:
         }
         return {"requests": sum(found.values()), **found}
 
+    def snapshot(self) -> Snapshot:
+        """Return the counts of requests, money and latency at this moment."""
+        seconds: dict[str, list[int]] = {outcome: [] for outcome in OUTCOMES}
+        for sample in next(iter(self._duration.collect())).samples:
+            if sample.name.endswith("_bucket"):
+                seconds[sample.labels["outcome"]].append(int(sample.value))
+        requests = self.counts()
+        del requests["requests"]
+        return Snapshot(
+            requests,
+            cost=_total(self._cost),
+            saved=_total(self._saved) - _total(self._lost),
+            seconds=seconds,
+            bounds=(*_SECONDS, float("inf")),
+        )
+
     def render(self) -> bytes:
         """Render all metrics in Prometheus' text format 0.0.4."""
         return generate_latest(self._registry)
@@ -298,3 +315,8 @@ class Metrics:
             reason = "other"
         counter = self._reasons[outcome, reason] = self._by_reason.labels(outcome, reason)
         return counter
+
+
+def _total(counter: Counter) -> int:
+    """Return the value of a counter without labels."""
+    return int(next(iter(counter.collect())).samples[0].value)

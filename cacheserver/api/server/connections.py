@@ -29,6 +29,7 @@ class Connections:
     ) -> None:
         self.limits = limits
         self.closed = closed
+        self.stopping = asyncio.Event()  # set as the server stops: endless streams end then
         self._open: dict[WatchedConnection, str | None] = {}
         self._by_address: Counter[str] = Counter()
         self._timer: asyncio.TimerHandle | None = None

@@ -63,6 +63,7 @@ class BoundedProtocol(HttpToolsProtocol):
     def __init__(self, config: ServerConfig, **given: Any) -> None:
         super().__init__(config=config, **given)
         self._counted = config.counted
+        self.app_state["stopping"] = config.counted.stopping  # in `scope["state"]`
         self._limits = config.counted.limits
         self._over = False  # refused: what still comes is not read
         self._since = self.loop.time()  # of the phase: idle, head, body, or being over
@@ -92,6 +93,10 @@ class BoundedProtocol(HttpToolsProtocol):
         self._counted.discard(self)
         self._disconnect()
         super().connection_lost(exc)
+
+    def shutdown(self) -> None:
+        self._counted.stopping.set()
+        super().shutdown()
 
     def data_received(self, data: bytes) -> None:
         if self._over:

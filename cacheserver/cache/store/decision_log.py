@@ -25,7 +25,7 @@ from cacheserver.cache.store.decision_scripts import DECISION_S, FOLD_DECISIONS,
 from cacheserver.core.errors import StoreError
 from cacheserver.core.single_flight import end
 from cacheserver.storage import stored_row
-from cacheserver.storage.connection import PREFIX, Connection, command, run_script
+from cacheserver.storage.connection import PREFIX, Connection, command, run_script, store_errors
 from cacheserver.storage.delayed_task import DelayedTask, wait_for_event
 from cacheserver.storage.json_values import tenant_key
 from cacheserver.storage.sealer import MARK, UNDECODABLE, PlainSealer, Sealer
@@ -157,6 +157,14 @@ class DecisionLog:
         for start in range(0, len(named), _AT_ONCE):
             found += await decode(self._sealer, tenant, named[start : start + _AT_ONCE])
         return found
+
+    async def near_counts(self, tenants: Sequence[str]) -> list[int]:
+        """Return how many decisions `near` has of each tenant at most. Raises `StoreError`."""
+        with store_errors():
+            async with self._redis.pipeline(transaction=False) as pipe:
+                for tenant in tenants:
+                    pipe.llen(self._near_key(tenant))
+                return [min(LISTED, int(count)) for count in await pipe.execute()]
 
     async def stats(self, tenant: str | None) -> dict[str, int]:
         """Return the sums of all deltas so far, of one tenant or of all. Raises `StoreError`."""

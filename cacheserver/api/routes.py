@@ -43,6 +43,7 @@ from cacheserver.api.resources.admins import audit_trail, keys
 from cacheserver.api.resources.entries import admin as entries
 from cacheserver.api.resources.entries import own as own_entries
 from cacheserver.api.resources.entries import purge
+from cacheserver.api.resources.operations import health
 from cacheserver.api.resources.operations import prices as live_prices
 from cacheserver.api.resources.operations import settings as live_settings
 from cacheserver.api.resources.overview import live, overview
@@ -114,6 +115,7 @@ RESOURCES: Final[tuple[Resource, ...]] = (
     Resource(audit_trail.router),
     Resource(live_settings.router),
     Resource(live_prices.router),
+    Resource(health.router),
     Resource(audits.router, "analysis"),
     Resource(all_jobs.router, "batches"),
     Resource(all_conversations.router, "conversations"),

@@ -353,6 +353,7 @@ def _kinds() -> tuple[Kind, ...]:
             ("probe", "string", "probe", "stays", "a number", "a minute"),
         ),
         *_of("live", ("live", "hash", "live", "stays", "settings and prices, changed", own)),
+        *_of("api", ("canary", "string", "canary", "stays", "a marker", "ten seconds")),
         *_of(
             "erasure",
             ("erasures", "hash", "er:todo", "stays", "names or digests", "until the second pass"),

@@ -17,6 +17,7 @@ ADMIN = {"x-api-key": ADMIN_KEY}
 TENANT = {"tenant": "acme"}  # some routes take it from the query
 # What is sent to be computed with, and stored nowhere.
 BODILESS = {
+    "POST /admin/v1/health/canary",
     "POST /admin/v1/tenants/{name}/alerts/test",
     "PUT /admin/v1/entries/{tenant}/{id}/pin",
     "POST /admin/v1/sample-traffic",

@@ -1,0 +1,197 @@
+"""Checks of health: each part's status, what was found, and what to do."""
+
+from __future__ import annotations
+
+import asyncio
+import platform
+import shutil
+import time
+from collections.abc import Mapping
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any, Final, Literal, TypeAlias
+
+from cacheserver.api.components import Components
+from cacheserver.core.errors import StoreError
+from cacheserver.core.times import iso
+from cacheserver.observability.store_sizes import StoreSizes
+from cacheserver.storage.connection import command
+
+Status: TypeAlias = Literal["ok", "degraded", "failed"]
+
+_WORST: Final[tuple[Status, ...]] = ("ok", "degraded", "failed")
+_SLOW_MS: Final = 50  # of a write to the store: it takes under one on the same machine
+_LITTLE_BYTES: Final = 1_000_000_000  # free on the disk: an index snapshot and a rewritten log
+_UNSYNCED_S: Final = 10.0  # as the alert of a slow disk
+_NEARLY: Final = 0.9  # of a limit that refuses, not one that makes room by itself
+_WAITING_ROWS: Final = 1_000  # of the ledger; it is written within a second
+_DAY_S: Final = 86_400
+# Tasks that run as long as the server. If one is gone, a restart brings it back.
+_TASKS: Final = ("index:keep", "store:upkeep", "ledger:keep", "gauges:keep", "live:follow")
+
+
+def check(name: str, status: Status, found: str, do: str, **facts: Any) -> dict[str, Any]:
+    """Return a check as JSON; `do` is told unless all is well."""
+    return {
+        "name": name,
+        "status": status,
+        "found": found,
+        "do": None if status == "ok" else do,
+        "facts": facts,
+    }
+
+
+def worst(checks: list[dict[str, Any]]) -> Status:
+    return max((one["status"] for one in checks), key=_WORST.index, default="ok")
+
+
+async def all_checks(parts: Components) -> list[dict[str, Any]]:
+    """Check every part. Raises nothing."""
+    return [
+        await _store(parts),
+        await _disk(parts),
+        await _room(parts.sizes),
+        _index(parts),
+        _embedder(parts),
+        _upstream(parts),
+        _ledger(parts),
+        _tasks(parts),
+    ]
+
+
+async def versions(parts: Components) -> dict[str, str]:
+    """Return the versions that are running; the store's is empty while it is away."""
+    try:
+        info = await command(parts.host.store.redis, "INFO", "server")
+    except StoreError:
+        info = {}
+    try:
+        own = version("cacheserver")
+    except PackageNotFoundError:  # run from its source
+        own = "source"
+    store = info if isinstance(info, Mapping) else {}
+    return {
+        "cacheserver": own,
+        "python": platform.python_version(),
+        "store": str(store.get("valkey_version") or store.get("redis_version") or ""),
+        "prices": parts.pricer.version,
+        "embedder": parts.embedder_id,
+    }
+
+
+async def _store(parts: Components) -> dict[str, Any]:
+    began = time.perf_counter()
+    try:
+        await parts.entries.entries.probe()
+    except StoreError:
+        do = "See that Redis or Valkey runs and takes writes; the log names what it answered."
+        return check("store", "failed", "it does not take writes", do)
+    ms = round((time.perf_counter() - began) * 1_000, 1)
+    do = "Bring the store nearer to the server, or look at what else uses its machine."
+    state = parts.host.store.watch.state()
+    lost = state.lost_at
+    if lost is not None and parts.clock() - lost < _DAY_S:
+        do = "Restore a backup, if the store was not emptied on purpose."
+        return check("store", "degraded", f"it lost data at {iso(lost)}", do, write_ms=ms)
+    return check(
+        "store", "degraded" if ms > _SLOW_MS else "ok", f"a write took {ms} ms", do, write_ms=ms
+    )
+
+
+async def _disk(parts: Components) -> dict[str, Any]:
+    state = parts.host.store.watch.state()
+    folder: Path = parts.host.settings.data_dir
+    try:
+        free = (await asyncio.to_thread(shutil.disk_usage, folder)).free
+    except OSError:
+        return check("disk", "failed", f"{folder} cannot be read", "See `CACHESERVER_DATA_DIR`.")
+    facts = {"free_bytes": free, "unsynced_s": round(state.unsynced_s, 1)}
+    if state.failing or state.unspilled:
+        do = "Look at the disk of the data directory: a power cut would lose what was not written."
+        return check("disk", "failed", "it did not take what was written", do, **facts)
+    if state.unsynced_s > _UNSYNCED_S:
+        do = "Look at the disk of the data directory; it is busy or broken."
+        return check("disk", "degraded", f"{state.unsynced_s:.0f} s are not synced", do, **facts)
+    found = f"{free / 1e9:.1f} GB are free"
+    do = "Make room on the disk of the data directory."
+    return check("disk", "degraded" if free < _LITTLE_BYTES else "ok", found, do, **facts)
+
+
+async def _room(sizes: StoreSizes) -> dict[str, Any]:
+    try:
+        taken = await sizes.read()
+    except StoreError:
+        return check("room", "failed", "the store is away", "See the check `store`.")
+    facts = {
+        kind: {"bytes": size, "limit_bytes": sizes.limits.get(kind)} for kind, size in taken.items()
+    }
+    limit = sizes.limits.get("jobs")
+    if limit is not None and taken["jobs"] > _NEARLY * limit:
+        do = "Raise `max_job_bytes`, or fetch and delete results: new jobs will be refused."
+        return check("room", "degraded", "jobs are near their limit", do, **facts)
+    return check("room", "ok", "every kind has room, or makes it", "", **facts)
+
+
+def _index(parts: Components) -> dict[str, Any]:
+    questions = len(parts.entries.index)
+    if not parts.entries.ready:
+        do = "Wait: after a start the index is read within seconds. Exact hits are served."
+        return check("index", "degraded", "it is being read", do, questions=questions)
+    return check("index", "ok", f"{questions:,} questions", "", questions=questions)
+
+
+def _embedder(parts: Components) -> dict[str, Any]:
+    state = parts.reembedding.as_json()
+    facts = {"id": state["id"], "left": state.get("left"), "lacking": state["lacking"]}
+    if state["model_changed"]:
+        do = "Set `CACHESERVER_EMBEDDER_MODEL` to another name, or put the old model back."
+        return check("embedder", "failed", "another model is behind the endpoint", do, **facts)
+    if state["lacking"] or state["changing"]:
+        do = "Wait: stored questions are embedded behind the requests."
+        return check("embedder", "degraded", "some questions have no vector yet", do, **facts)
+    return check("embedder", "ok", "every stored question has its vector", "", **facts)
+
+
+def _upstream(parts: Components) -> dict[str, Any]:
+    claude = parts.upstream
+    breaker = claude.breaker.state(claude.clock())
+    slots = claude.slots
+    facts = {
+        "breaker": breaker,
+        "in_flight": slots.in_flight,
+        "waiting": slots.waiting,
+        "limit": slots.limit,
+        "limits_left": round(claude.headroom.least(parts.clock()), 3),
+    }
+    if breaker == "open":
+        do = "See Claude's status page and the key; a probe is made by itself. Hits are served."
+        return check("upstream", "failed", "Claude fails and is not asked", do, **facts)
+    if breaker == "half-open":
+        return check("upstream", "degraded", "a probe is due", "Wait for it.", **facts)
+    if slots.full:
+        do = "Raise `max_waiting`, or `CACHESERVER_MAX_CONCURRENT` if Claude's limits allow it."
+        return check("upstream", "degraded", "new calls are turned away", do, **facts)
+    found = f"{slots.in_flight} of {slots.limit} calls in flight, {slots.waiting} waiting"
+    return check("upstream", "ok", found, "", **facts)
+
+
+def _ledger(parts: Components) -> dict[str, Any]:
+    waiting, lost = parts.ledger.waiting, parts.ledger.overflowed
+    facts = {"waiting_rows": waiting, "lost_rows": lost}
+    if lost:
+        do = "Rows were dropped while the store was away: compare with Claude's invoice."
+        return check("ledger", "failed", f"{lost} rows were lost since the start", do, **facts)
+    if waiting > _WAITING_ROWS:
+        do = "See the check `store`: rows wait until it takes them."
+        return check("ledger", "degraded", f"{waiting} rows wait", do, **facts)
+    return check("ledger", "ok", f"{waiting} rows wait", "", **facts)
+
+
+def _tasks(parts: Components) -> dict[str, Any]:
+    wanted = [*_TASKS, *(("alerts:watch", "alerts:send") if parts.capabilities.alerts else ())]
+    running = {task.get_name() for task in asyncio.all_tasks()}
+    gone = [name for name in wanted if name not in running]
+    if gone:
+        do = "Restart the server, and report what the log says of it."
+        return check("tasks", "failed", f"ended: {', '.join(gone)}", do, ended=gone)
+    return check("tasks", "ok", f"{len(wanted)} background tasks run", "", running=wanted)

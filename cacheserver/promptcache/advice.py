@@ -16,6 +16,7 @@ Code: TypeAlias = Literal["too-short", "seen-once", "pays", "rarely-reused"]
 
 _TTLS: Final[tuple[Ttl, ...]] = ("5m", "1h")
 _WORDS: Final[Mapping[Ttl, str]] = {"5m": "5 minutes", "1h": "an hour"}
+_END_SHARE: Final = 0.02  # of a prompt, behind which nothing worth keeping stands
 _ONCE: Final = 1.5  # decayed sightings, below which a prefix was seen once
 
 
@@ -101,6 +102,13 @@ def of_fragments(spans: Sequence[Mapping[str, Any]], chars: int) -> str:
         f"What changes ({named}) begins at character {first:,}: the {behind:,} characters from "
         "there on are read at the full price each time. "
     )
+    after = max(int(span["end"]) for span in spans)
+    if chars - after < chars * _END_SHARE:
+        return (
+            f"What changes ({named}) is at the end already, from character {first:,} on. Send it "
+            "as a block of its own behind what stays, so that a mark can stand between them; "
+            "`caching.move_dynamic` cuts it off here."
+        )
     if set(kinds) <= MOVED:
         return (
             f"{start}Move it to the end of the prompt, or into the question; "

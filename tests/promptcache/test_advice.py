@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from cacheserver.core.money import nanodollars
@@ -54,12 +56,15 @@ def test_tokens_cost_what_their_kind_does() -> None:
 
 
 def test_advice_on_fragments_says_where_and_what_to_change() -> None:
-    spans = [{"start": 400, "kind": "number"}, {"start": 120, "kind": "date"}]
+    spans: list[dict[str, Any]] = [
+        {"start": 400, "end": 405, "kind": "number"}, {"start": 120, "end": 130, "kind": "date"},
+    ]  # fmt: skip
     text = advice.of_fragments(spans, 1_120)
     assert "character 120" in text
     assert "1,000 characters" in text
     assert "move_dynamic" not in text  # numbers stay where they are
-    assert "move_dynamic" in advice.of_fragments(spans[1:], 1_120)
+    assert "move_dynamic` moves" in advice.of_fragments(spans[1:], 1_120)
+    assert "at the end already" in advice.of_fragments(spans[1:], 131)
 
 
 async def test_an_admin_sees_where_tokens_go_and_which_prefixes_pay(house: House) -> None:

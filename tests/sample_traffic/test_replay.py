@@ -67,6 +67,7 @@ async def test_a_replay_fills_every_list(new: House) -> None:
         kind: outcomes[kind] for kind in ("exact", "semantic", "miss")
     }
     assert usage["totals"]["unpriced"] == 0
+    assert usage["wrong_hits"]["labels"] >= 5
     left = await got(new, f"/admin/v1/labels/queue?tenant={traffic.TENANT}&limit=200")
     assert len(left["items"]) >= 50
     scopes = (await got(new, f"/admin/v1/scopes?tenant={traffic.TENANT}"))["items"]

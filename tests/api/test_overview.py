@@ -242,5 +242,10 @@ def test_rows_of_hits_are_in_the_series_by_outcome() -> None:
     assert columns["exact"] == columns["miss"] == [0, 1]
     assert columns["requests"] == [0, 2]
     assert columns["paid_usd"] == ["0.000000000", "0.000020000"]
+    assert columns["opus_difference_usd"] == ["0.000000000"] * 2
+    added |= {"compared": 2, "compared_cost": 20_000, "opus_bill": 900_000, "sonnet_bill": 10_000}
+    columns = report.series({7: added}, range(6, 8), report.DAY_S, None)
+    assert columns["opus_difference_usd"] == ["0.000000000", "0.000880000"]
+    assert columns["sonnet_difference_usd"] == ["0.000000000", "-0.000010000"]
     assert columns["at"] == [6 * 86_400, 7 * 86_400]
-    assert columns["call"].endswith("from=518400&to=691200&group_by=day&tenant=acme")
+    assert columns["call"].endswith("from=518400&to=691200&group_by=day")

@@ -11,6 +11,7 @@ from cacheserver.api.resources import usage_report
 from cacheserver.core.ledger_row import CAUSES, SPENDS
 from cacheserver.core.money import usd
 from cacheserver.core.times import iso
+from cacheserver.ledger.comparison import compared_sums
 from cacheserver.ledger.time_range import Tile
 from cacheserver.observability.metrics import OUTCOMES
 
@@ -19,6 +20,7 @@ DAY_S: Final = 86_400
 HOURS: Final = 48
 DAYS: Final = 30
 _WEEK: Final = 7
+_OTHERS: Final = ("opus", "sonnet", "named")
 
 Sums = Mapping[str, int]
 
@@ -114,7 +116,10 @@ def hits(days: Mapping[int, Sums], found: Periods, tenant: str | None) -> dict[s
 def series(
     sums: Mapping[int, Sums], wanted: range, every_s: int, tenant: str | None
 ) -> dict[str, Any]:
-    """Return columns over time: `at` (Unix seconds, begins of spans), outcomes, and money."""
+    """Return columns over time: `at` (Unix seconds, begins of spans), outcomes, and money.
+
+    A difference is a comparison's: the bill at that model less the cost of the same requests.
+    """
     spans = [sums.get(number, {}) for number in wanted]
     unit = {HOUR_S: "hour", DAY_S: "day"}[every_s]
     return {
@@ -124,8 +129,20 @@ def series(
         "requests": [span.get("requests", 0) for span in spans],
         **{outcome: [span.get(outcome, 0) for span in spans] for outcome in OUTCOMES},
         "paid_usd": [usd(span.get("cost", 0) + usage_report.spent(span)) for span in spans],
+        "spent_usd": [usd(usage_report.spent(span)) for span in spans],
         "saved_usd": [usd(usage_report.saved(span)) for span in spans],
+        **{
+            f"{name}_difference_usd": [_difference(span, name) for span in spans]
+            for name in _OTHERS
+        },
     }
+
+
+def _difference(span: Sums, name: str) -> str:
+    """Return the bill at another model less the cost of the same requests."""
+    return usd(
+        next((one.bill - one.cost for one in compared_sums(span, ()) if one.name == name), 0)
+    )
 
 
 def usage_call(

@@ -62,15 +62,19 @@ function TenantChoice({ tenant }) {
 
 function Figured({ session, data }) {
   const admin = session.role !== null;
-  const [unit, setUnit] = useStored("overview-unit", "days", (v) => v === "hours" || v === "days");
+  const [choice, setChoice] = useStored("compare-with", "asked", (v) => COMPARED.includes(v));
+  const names = comparisons(data.money);
+  const against = names.some(([key]) => key === choice) ? choice : "asked";
+  const older = data.days.requests.slice(0, -2).some((n) => n > 0);
+  const [unit, setUnit] = useStored("overview-unit", older ? "days" : "hours", (v) => v === "hours" || v === "days");
   const tabs = html`<${Tabs} label="Time" tabs=${[["hours", "48 hours"], ["days", "30 days"]]}
     value=${unit} onChange=${setUnit} />`;
   return html`<div class="grid">
-    <${Saved} data=${data} />
+    <${Saved} data=${data} names=${names} against=${against} setChoice=${setChoice} />
     ${admin && html`<${Live} />`}
     <div class="overview-time">${tabs}</div>
     <${Requests} data=${data} unit=${unit} />
-    <${Money} data=${data} unit=${unit} />
+    <${Money} data=${data} unit=${unit} against=${against} label=${names.find(([key]) => key === against)[1]} />
     <${WrongHits} data=${data} admin=${admin} />
     ${data.latency && html`<${LatencyCard} latency=${data.latency} />`}
     <${Attention} data=${data} admin=${admin} />
@@ -101,12 +105,9 @@ function causes(period, { would, paid }) {
   return parts.filter(([, usd]) => Math.abs(usd) > 5e-10).sort((a, b) => b[1] - a[1]);
 }
 
-function Saved({ data }) {
-  const [choice, setChoice] = useStored("compare-with", "asked", (v) => COMPARED.includes(v));
+function Saved({ data, names, against, setChoice }) {
   const [period, setPeriod] = useStored("overview-period", "month", (v) => v in data.money);
   const shown = data.money[period];
-  const names = comparisons(data.money);
-  const against = names.some(([key]) => key === choice) ? choice : "asked";
   const found = bill(shown, against);
   const parts = causes(shown, found);
   const most = Math.max(...parts.map(([, usd]) => Math.abs(usd)), 1e-12);
@@ -254,14 +255,19 @@ function Requests({ data, unit }) {
   <//>`;
 }
 
-function Money({ data, unit }) {
+/** What was paid, and upon it what was saved on balance: together what would have been paid. */
+function Money({ data, unit, against, label }) {
+  const spans = data[unit];
+  const gained = spans[against === "asked" ? "saved_usd" : `${against}_difference_usd`];
+  const saved = gained.map((usd, i) => Number(usd) - Number(spans.spent_usd[i]));
+  const columns = { at: spans.at, every_s: spans.every_s, paid: spans.paid_usd, saved };
   const kinds = [
-    { key: "paid_usd", name: "paid", color: "--miss" },
-    { key: "saved_usd", name: "saved", color: "--exact" },
+    { key: "paid", name: "paid", color: "--miss" },
+    { key: "saved", name: "saved", color: "--exact" },
   ];
   return html`<${Card} title="Paid and saved" class="half" api=${data[unit].call}
-    actions=${html`<span class="hint">against the models that were asked</span>`}>
-    <${Stacked} label="Dollars paid and saved over time" columns=${data[unit]} kinds=${kinds} format=${money} unit=${unit} />
+    actions=${html`<span class="hint">against ${label}</span>`}>
+    <${Stacked} label="Dollars paid and saved over time" columns=${columns} kinds=${kinds} format=${money} unit=${unit} />
   <//>`;
 }
 
@@ -285,7 +291,9 @@ function WrongHits({ data, admin }) {
       <div class="interval-point" style=${{ left: at(share) }}></div>
       ${target !== null && html`<div class="interval-target" style=${{ left: at(target) }}></div>`}
     </div>`}
-    <p class="note">${known ? `By ${count(labels)} labels of hits. ` : ""}${admin && html`<a href=${screenUrl("review")}>Review pairs</a>`} ${known ? "narrows the interval." : "to measure it."}</p>
+    <p class="note">${known && `By ${count(labels)} labels of hits. `}${admin && (known
+      ? html`<a href=${screenUrl("review")}>Reviewing pairs</a> narrows the interval.`
+      : html`<a href=${screenUrl("review")}>Review pairs</a> to measure it.`)}</p>
   <//>`;
 }
 

@@ -112,11 +112,12 @@ def steps() -> list[Step]:
     # Sent while the answer is on its way: the others wait for the first.
     found.insert(0, Step({**_STAFF, "prompt": _OTHERS["conversation"][0]["asked"]}, copies=4))
     found += _conversation()
-    found += [
+    later = [
         Step({**_STAFF, "model": "claude-sonnet-5-5", "prompt": row["asked"]}, deferred=True)
         for row in _OTHERS["later"]
     ]
-    return found
+    # The first have ended when the replay has; the last one waits.
+    return [*later[:-1], *found, later[-1]]
 
 
 def _summaries() -> Iterator[Step]:

@@ -19,6 +19,7 @@ from cacheserver.sample_traffic.traffic import TENANT
 _SETTINGS: Final[Mapping[str, Any]] = {
     "default_ttl_s": 86_400,
     "bar": {"target": 0.05},
+    "batching": {"flush_age_s": 10},
     "budgets": {"daily": {"usd": 0.15}, "at_limit": "warn"},
 }
 

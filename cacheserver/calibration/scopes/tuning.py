@@ -10,18 +10,20 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from math import floor
 from typing import Any, Final
 
 import numpy as np
 
-from cacheserver.cache.store.decision_filters import Rows
-from cacheserver.cache.store.decision_index import MILLIONTHS
+from cacheserver.cache.store.decision_filters import ROW, Rows
+from cacheserver.cache.store.decision_index import MILLIONTHS, short
 from cacheserver.cache.store.decision_search import DecisionSearch
 from cacheserver.calibration.answers.beginnings import AnswerBeginnings
 from cacheserver.calibration.scopes.reports import ScopeDay, ScopeReports, labels_by
 from cacheserver.calibration.scopes.traffic import Bars, covered_s
 from cacheserver.calibration.target_bars import TargetBars
 from cacheserver.calibration.verdicts import JudgedPair, Verdicts, right_of
+from cacheserver.calibration.what_if_rules import LabelledCandidate
 from cacheserver.core.keyed_digests import NO_CONTENT
 from cacheserver.core.types import Tenant
 from cacheserver.matching import conformal_bound
@@ -29,6 +31,7 @@ from cacheserver.matching.calibration import Calibration
 
 TARGETS: Final = (0.001, 0.002, 0.005, 0.01, 0.02, 0.03, 0.05, 0.1, 0.2, 0.3, 0.5)
 MOST_QUESTIONS: Final = 500
+_STEPS: Final = 100_000  # bars of a similarity have five digits
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,19 +76,16 @@ class ScopeTuning:
         steps = [] if scale == "similarity" else await self._by_target(tenant.name, scope, day)
         in_force = _in_force(day, scale, steps)
 
-        def work() -> tuple[dict[str, Any], Rows, dict[str, int]]:
-            bars = Bars(day.rows, day.traffic, scale, labels_by(scale, day.state))
-            shown = _shown(bars, scale, steps, in_force)
-            at = None if in_force is None else in_force.at
-            return shown, *_nearest(bars, at, limit)
-
-        shown, rows, left_out = await asyncio.to_thread(work)
+        labels = labels_by(scale, day.state)
+        near, left_out = await asyncio.to_thread(_nearest, day, scale, in_force, limit)
+        questions = await self._questions(tenant, scale, near, day.state)
+        lacking = [one["decision_id"] for one in questions if _lacks_support(one, scale)]
         return {
             **day.report,
             "scale": scale,
             "covers_s": None if day.since is None else covered_s(day.since, self._clock()),
-            **shown,
-            "questions": await self._questions(tenant, scale, rows, day.state),
+            **await asyncio.to_thread(_shown, day, scale, labels, steps, in_force, lacking),
+            "questions": questions,
             "left_out": left_out,
             **({"withheld": NO_CONTENT} if tenant.no_content else {}),
         }
@@ -94,7 +94,12 @@ class ScopeTuning:
         """Return the steps of targets: what probability each of them asks for here."""
         wanted = sorted({*TARGETS, *([] if day.bar.target is None else [day.bar.target])})
         bars = await self._targets.of(tenant, scope, day.state, wanted)
-        return [_step(bars[target]) for target in wanted]
+        steps = [_step(bars[target]) for target in wanted]
+        return [
+            step
+            for place, step in enumerate(steps)  # a looser target that asks for no less is left out
+            if not place or step.at != steps[place - 1].at or step.bar["target"] == day.bar.target
+        ]
 
     async def _questions(
         self, tenant: Tenant, scale: str, rows: Rows, state: Calibration
@@ -154,25 +159,36 @@ def _in_force(day: ScopeDay, scale: str, steps: Sequence[_Step]) -> _Step | None
     return next((step for step in steps if step.bar.get("target") == bar.target), None)
 
 
+def _lacks_support(question: Mapping[str, Any], scale: str) -> bool:
+    """Return whether a question stays a miss however probable its answer is."""
+    return scale == "probability" and question["supported"] is False and not question["served"]
+
+
 def _shown(
-    bars: Bars, scale: str, steps: Sequence[_Step], in_force: _Step | None
+    day: ScopeDay,
+    scale: str,
+    labels: Sequence[LabelledCandidate],
+    steps: Sequence[_Step],
+    in_force: _Step | None,
+    lacking: Sequence[str],
 ) -> dict[str, Any]:
-    """Return the curve, the steps of a slider from the strictest on, and the one in force."""
+    """Return the curve, the steps of a slider from the strictest on, and the one in force.
+
+    `lacking` are decisions whose answers lack support.
+    """
+    rows = day.rows[~np.isin(day.rows["id"], np.array(lacking, dtype=ROW["id"]))]
+    if scale == "probability":
+        rows = rows[rows["reason"] != short("unsupported")]
+    bars = Bars(rows, day.traffic, scale, labels)
     curve = bars.points()
     if not steps:
-        marks = {point["bar"] for point in curve if point["bar"] is not None}
+        marks = {_below(point["bar"]) for point in curve}
         if in_force is not None and in_force.at is not None:
             marks.add(in_force.at)
         steps = [_Step({scale: at}, at) for at in sorted(marks, reverse=True)]
     shown = [_Step({"exact_only": True}, None), *steps]
-    place = next(
-        (
-            place
-            for place, step in enumerate(shown)
-            if in_force is not None and step.bar == in_force.bar
-        ),
-        None,
-    )
+    held = None if in_force is None else in_force.bar
+    place = next((place for place, step in enumerate(shown) if step.bar == held), None)
     return {
         "curve": curve,
         "steps": [{"set": step.bar, "basis": step.basis, **bars.at(step.at)} for step in shown],
@@ -180,9 +196,18 @@ def _shown(
     }
 
 
-def _nearest(bars: Bars, at: float | None, limit: int) -> tuple[Rows, dict[str, int]]:
+def _below(score: float) -> float:
+    """Return a bar that the score reaches: scores are rounded, and the cosine may be less."""
+    return floor((score - 0.5 / MILLIONTHS) * _STEPS) / _STEPS
+
+
+def _nearest(
+    day: ScopeDay, scale: str, in_force: _Step | None, limit: int
+) -> tuple[Rows, dict[str, int]]:
     """Return the rows nearest to a bar by rank, the likeliest first, and how many are left out."""
+    bars = Bars(day.rows, day.traffic, scale, ())
     count = len(bars.scores)
+    at = None if in_force is None else in_force.at
     middle = count if at is None else int(np.searchsorted(bars.scores, at - 0.5 / MILLIONTHS))
     first = max(0, min(middle - limit // 2, count - limit))
     last = min(count, first + limit)

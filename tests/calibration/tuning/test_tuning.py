@@ -51,7 +51,8 @@ async def test_each_step_has_the_hits_and_the_money_that_its_bar_would_have_had(
     assert (held["set"], held["hits"]) == ({"similarity": 0.95}, 2)
     assert held["saved_usd"] == found["day"]["saved_usd"]
     hit, miss = found["questions"]
-    assert (loosest["set"], loosest["hits"]) == ({"similarity": miss["score"]}, 3)
+    assert 0 < miss["score"] - loosest["set"]["similarity"] < 2e-5
+    assert loosest["hits"] == 3
     gained = round((float(loosest["saved_usd"]) - float(held["saved_usd"])) * 1e9)
     assert gained == round(float(miss["worth_usd"]) * 1e9)
     lost = round((float(held["saved_usd"]) - float(strict["saved_usd"])) * 1e9)
@@ -95,8 +96,10 @@ async def test_a_step_that_is_set_makes_a_hit_of_the_miss_it_promised(house: Hou
     change = {"level": "scope", "name": found["scope"], "bar": found["steps"][-1]["set"]}
     done = await house.http.put("/admin/v1/tenants/default/bars", headers=ADMIN, json=change)
     assert done.status_code == 200, done.text
-    again = await house.ask(f"{LESS_ALIKE[:-1]}, please?")
-    assert came_from(again)[0] == "semantic"
+    newest = (await house.http.get("/admin/v1/entries", headers=ADMIN)).json()["items"][0]
+    assert newest["question"] == LESS_ALIKE  # an answer of its own would be an exact hit
+    await house.http.delete(f"/admin/v1/entries/default/{newest['id']}", headers=ADMIN)
+    assert came_from(await house.ask(LESS_ALIKE))[0] == "semantic"
     after = await tuning(house)
     assert after["steps"][after["in_force"]]["set"] == change["bar"]
 

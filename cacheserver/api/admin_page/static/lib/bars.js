@@ -1,0 +1,105 @@
+// Bars: how they read, what is set, and the dialog that tries a bar before it is set.
+import { html, useEffect, useState } from "./html.js";
+import { send } from "./api.js";
+import { Dialog } from "./dialog.js";
+import { Form, useForm } from "./form.js";
+import { count, money, percent, ratio } from "./format.js";
+import { ErrorBox, Skeleton } from "./parts.js";
+
+/** A bar in words. null: that of the level above. */
+export function barText(bar) {
+  if (!bar) return "as the level above";
+  if (bar.similarity !== null && bar.similarity !== undefined) return `similarity ${ratio(bar.similarity)}`;
+  if (bar.target !== null && bar.target !== undefined) return `at most ${percent(bar.target)} wrong`;
+  return "exact hits only";
+}
+
+/** Where a bar is set, in words. */
+export function placeText(level, name) {
+  if (level === "tenant") return "the tenant";
+  return level === "namespace" ? `namespace ${name}` : "this scope";
+}
+
+/** What to send for a step of the slider: what else was set of the bar in force stays. */
+export function barOf(step, inForce) {
+  if (step.set.exact_only) return { exact_only: true };
+  const kept = inForce.exact_only ? {} : { top_k: inForce.top_k };
+  if (inForce.vetoes_off.length > 0) kept.vetoes_off = inForce.vetoes_off;
+  if (inForce.audit_share !== null) kept.audit_share = inForce.audit_share;
+  return { ...kept, ...step.set };
+}
+
+/** The path of a tenant's bars. */
+export function barsPath(tenant) {
+  return `/admin/v1/tenants/${encodeURIComponent(tenant)}/bars`;
+}
+
+const LEVELS = ["scope", "namespace", "tenant"];
+
+/** Ask where the bar of `step` shall hold, show what a dry run says, and set it. */
+export function SetBar({ report, step, onClose, onSet }) {
+  const { tenant, scope, namespace } = report;
+  const [level, setLevel] = useState(report.bar.level);
+  const bar = barOf(step, report.bar);
+  const name = { scope, namespace }[level];
+  const change = { level, ...(name ? { name } : {}), bar };
+  const [tried, setTried] = useState({ found: null, error: null });
+  useEffect(() => {
+    const control = new AbortController();
+    setTried({ found: null, error: null });
+    send("PUT", barsPath(tenant), { ...change, dry_run: true, limit: 1 }, { signal: control.signal }).then(
+      ({ would_have: found }) => setTried({ found, error: null }),
+      (error) => error.name !== "AbortError" && setTried({ found: null, error }),
+    );
+    return () => control.abort();
+  }, [level]);
+  const form = useForm({}, async () => {
+    await send("PUT", barsPath(tenant), change);
+    onSet(`Set for ${placeText(level, name)}: ${barText(bar)}.`);
+  });
+  const hidden = LEVELS.indexOf(report.bar.level) < LEVELS.indexOf(level);
+  return html`<${Dialog} title=${`Set the bar: ${barText(bar)}`} onClose=${onClose}>
+    <fieldset class="levels">
+      <legend>Where it holds</legend>
+      ${LEVELS.filter((one) => one !== "namespace" || namespace).map((one) => html`<label key=${one}>
+        <input type="radio" name="level" value=${one} checked=${one === level} onChange=${() => setLevel(one)} />
+        <span>${{ scope: "This scope", namespace: `Namespace ${namespace}`, tenant: `All of ${tenant}` }[one]}</span>
+      </label>`)}
+    </fieldset>
+    ${hidden && html`<p class="note">This scope has a bar on a narrower level (${report.bar.level}), which stays in force here.</p>`}
+    ${tried.error && html`<${ErrorBox} error=${tried.error} />`}
+    ${!tried.error && (tried.found ? html`<${Tried} found=${tried.found} />` : html`<${Skeleton} lines=${4} />`)}
+    <${Form} form=${form} submit="Set this bar" cancel=${onClose} />
+  <//>`;
+}
+
+/** What a dry run found: before and after, side by side. */
+function Tried({ found }) {
+  const { replayed, per_day: day } = found;
+  if (replayed.decisions === 0) {
+    return html`<p class="note">No decision of the last day depended on this bar, so nothing can be foreseen.</p>`;
+  }
+  const rows = [
+    day
+      ? ["Similar hits a day", count(day.hits_before), count(day.hits_after)]
+      : ["Similar hits", count(replayed.hits_before), count(replayed.hits_after)],
+    day
+      ? ["Saved a day", money(day.saved_before_usd), money(day.saved_after_usd)]
+      : ["Saved", money(replayed.saved_before_usd), money(replayed.saved_after_usd)],
+    ["Wrong among them", wrongText(found.wrong_before), wrongText(found.wrong_after)],
+  ];
+  return html`<table class="compare">
+      <thead><tr><th scope="col">Replayed: the last ${count(replayed.decisions)} decisions</th><th class="end" scope="col">Now</th><th class="end" scope="col">Then</th></tr></thead>
+      <tbody>${rows.map(([label, ...cells]) => html`<tr key=${label}>
+        <th scope="row">${label}</th>${cells.map((cell, i) => html`<td key=${i} class="end">${cell}</td>`)}</tr>`)}</tbody>
+    </table>
+    <p class="hint">Become hits: ${count(replayed.begun)}. Become misses: ${count(replayed.ended)}.${
+      replayed.untold ? ` Not told by the records: ${count(replayed.untold)}.` : ""}</p>`;
+}
+
+/** Wrong hits with their interval; what is not known is said. */
+function wrongText(wrong) {
+  if (!wrong) return "no labels";
+  const digits = (value) => (value >= 10 ? count(value) : Number(value).toFixed(1));
+  return `${digits(wrong.expected)} of ${count(wrong.hits)} (${digits(wrong.low)}–${digits(wrong.high)})`;
+}

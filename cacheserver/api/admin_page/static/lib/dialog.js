@@ -7,6 +7,7 @@ export function Dialog({ title, onClose, wide = false, children }) {
   const element = useRef(null);
   useEffect(() => {
     element.current.showModal();
+    element.current.querySelector("input, select, textarea")?.focus();
   }, []);
   const clicked = (event) => event.target === element.current && onClose();
   return html`<dialog ref=${element} class=${wide ? "wide" : ""} aria-label=${title}

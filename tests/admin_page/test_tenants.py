@@ -1,0 +1,121 @@
+"""Tenants in a browser: a key is made, shown once and revoked; a form keeps what was typed."""
+
+from __future__ import annotations
+
+import pytest
+from playwright.async_api import Browser, expect
+
+from tests.admin_page.pages import SCHEMES, WIDTHS, AdminPage, browser_tests, window
+from tests.api.admin import put
+from tests.house import House
+
+pytestmark = [browser_tests, pytest.mark.asyncio(loop_scope="module")]
+
+TABS = ("keys", "budgets", "settings", "lifetimes")
+
+
+async def test_a_tenant_and_the_budgets_are_drawn_and_accessible(
+    browser: Browser, house: House
+) -> None:
+    key = await house.key("shop")
+    await house.key("clinic")
+    limits = {"daily": {"usd": 0.00005}, "monthly": {"usd": 20}, "at_limit": "warn"}
+    rules = [{"namespace": "news", "default_ttl_s": 60, "max_ttl_s": 600}]
+    await put(house, "tenants/shop", budgets=limits, ttl_rules=rules)
+    await house.ask("Who?", key=key)
+    found = {}
+    for width in WIDTHS:
+        for scheme in SCHEMES:
+            async with window(browser, house, width=width, scheme=scheme) as page:
+                for name, params in {
+                    "tenants-list": {},
+                    "tenants-budgets": {"tab": "budgets"},
+                    **{f"tenant-{tab}": {"tenant": "shop", "tab": tab} for tab in TABS},
+                }.items():
+                    await page.open("tenants", **params)
+                    await page.picture(f"{name}-{width}-{scheme}")
+                    assert await page.sideways() <= 0, (name, width)
+                    if problems := await page.accessibility():
+                        found[f"{name} {width} {scheme}"] = problems
+    assert found == {}
+
+
+async def test_a_key_is_shown_once_answers_and_is_refused_once_revoked(
+    admin: AdminPage, house: House
+) -> None:
+    await admin.open("tenants")
+    await admin.main.get_by_role("button", name="New key").click()
+    dialog = admin.page.get_by_role("dialog")
+    await dialog.get_by_label("Tenant").fill("shop")
+    await dialog.get_by_label("Label").fill("web site")
+    await dialog.get_by_role("button", name="Create").click()
+    plain = await dialog.locator(".copyable code").inner_text()
+    await admin.picture("tenant-key-shown")
+    await dialog.get_by_role("button", name="Done").click()
+    assert (await house.ask(key=plain)).status_code == 200
+    await expect(admin.main.get_by_role("heading", level=1)).to_have_text("shop")
+    await admin.main.get_by_role("button", name="Revoke").click()
+    await dialog.get_by_role("button", name="Revoke").click()
+    await expect(admin.main.get_by_text("No keys")).to_be_visible()
+    house.parts.tenants.forget("shop")
+    assert (await house.ask("Again?", key=plain)).status_code == 401
+
+
+async def test_a_wrong_value_is_told_beside_its_field_and_nothing_typed_is_lost(
+    admin: AdminPage, house: House
+) -> None:
+    await house.key("shop")
+    await admin.open("tenants", tenant="shop", tab="settings")
+    form = admin.main.locator("form")
+    admin.expect("400")
+    daily, stale = form.get_by_label("Dollars a day"), form.get_by_label("Stale answers, seconds")
+    await stale.fill("60")
+    await daily.fill("-1")
+    await form.get_by_role("button", name="Save changes").click()
+    await expect(daily).to_have_attribute("aria-invalid", "true")
+    await expect(form.get_by_text("greater than or equal to 0")).to_be_visible()
+    await expect(daily).to_have_value("-1")
+    await expect(stale).to_have_value("60")
+    await admin.picture("tenant-settings-error")
+    await daily.fill("5")
+    await form.get_by_role("button", name="Save changes").click()
+    await expect(admin.page.get_by_text("In force within")).to_be_visible()
+    own = (await house.parts.tenants.stored("shop")).own
+    assert own == {"stale_s": 60, "budgets": {"daily": {"usd": 5}}}
+    await daily.fill("")  # back to the default
+    await form.get_by_role("button", name="Save changes").click()
+    await expect(admin.main.get_by_text("There are changes that are not saved")).to_have_count(0)
+    await expect(daily).to_have_value("")
+    assert (await house.parts.tenants.stored("shop")).own == {"stale_s": 60}
+
+
+async def test_a_rule_of_lifetimes_is_added_and_the_check_names_it(
+    admin: AdminPage, house: House
+) -> None:
+    await house.key("shop")
+    await admin.open("tenants", tenant="shop", tab="lifetimes")
+    await admin.main.get_by_role("button", name="Add a rule").click()
+    rules = admin.main.get_by_label("Rules of lifetimes").first
+    await rules.get_by_label("Namespace").fill("news")
+    await rules.get_by_label("Default, seconds").fill("60")
+    await rules.get_by_role("button", name="Add", exact=True).click()
+    await expect(rules.get_by_role("cell", name="news")).to_be_visible()
+    check = admin.main.get_by_label("How long would an answer live?")
+    await check.get_by_label("Namespace").fill("news")
+    await check.get_by_role("button", name="Check").click()
+    await expect(check.get_by_role("status")).to_contain_text("by rule 1")
+
+
+async def test_a_tenant_is_deleted_with_its_name_as_the_phrase(
+    admin: AdminPage, house: House
+) -> None:
+    await house.key("shop")
+    await admin.open("tenants", tenant="shop")
+    await admin.main.get_by_role("button", name="Delete").click()
+    dialog = admin.page.get_by_role("dialog")
+    await dialog.get_by_role("button", name="Delete for ever").click()
+    await expect(dialog.get_by_text("is not the phrase")).to_be_visible()
+    await dialog.get_by_label("to confirm").fill("shop")
+    await dialog.get_by_role("button", name="Delete for ever").click()
+    await expect(admin.main.get_by_text("No tenants yet")).to_be_visible()
+    assert "shop" not in await house.parts.tenants.names()

@@ -6,6 +6,7 @@ never mixes two versions.
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import gzip
 import hashlib
@@ -42,6 +43,13 @@ class Assets:
 
     def __init__(self, folder: Path = FOLDER) -> None:
         self._folder = folder
+        self._loaded = False
+
+    async def load(self) -> None:
+        """Read and compress the files, in a thread: that takes some 50 ms."""
+        if not self._loaded:
+            await asyncio.to_thread(lambda: self.policy)  # which needs all others
+            self._loaded = True
 
     @cached_property
     def files(self) -> Mapping[str, Asset]:

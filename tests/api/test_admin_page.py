@@ -5,14 +5,17 @@ from __future__ import annotations
 import base64
 import hashlib
 import re
+import time
 from collections.abc import Mapping
 from typing import Any
 
 import httpx2
 import pytest
+from starlette.datastructures import Headers
 
 from cacheserver.api.admin_page.routes import SCREENS
 from cacheserver.api.page_assets import FOLDER
+from cacheserver.api.page_session import COOKIE, token_of
 from cacheserver.api.slowdown import Slowdown
 from tests.api.admin import ADMIN
 from tests.house import ADMIN_KEY, House
@@ -69,6 +72,37 @@ async def test_a_cookie_that_was_kept_is_worthless_after_signing_out(house: Hous
     kept = kept_cookie(house)
     await house.http.delete("/admin/session")
     assert (await house.http.get("/admin/v1/tenants", headers=kept)).status_code == 401
+
+
+async def test_no_cookie_holds_the_server_up(house: House) -> None:
+    for value in ('"' + '\\"' * 15_000, "=" * 30_000, ";," * 15_000, f"{COOKIE}=" * 1_500):
+        headers = {"cookie": f"{COOKIE}={value}"}
+        began = time.process_time()
+        assert token_of(Headers(headers)) is None
+        assert time.process_time() - began < 0.1  # `http.cookies` takes 1.5 s for the first
+        shown = await house.http.get("/admin/session", headers=headers)
+        assert shown.json() == {"signed_in": False}
+    token = "t" * 43
+    for cookie in (f"{COOKIE}={token}", f"a=b; {COOKIE}={token}; c=d", f'a="b";{COOKIE}={token}'):
+        assert token_of(Headers({"cookie": cookie})) == token
+    for cookie in (f"x{COOKIE}={token}", f"{COOKIE}={token}x", f'{COOKIE}="{token}"'):
+        assert token_of(Headers({"cookie": cookie})) is None
+
+
+async def test_a_session_of_another_version_is_none(house: House) -> None:
+    await sign_in(house)
+    store = house.parts.host.store
+    (key,) = [name async for name in store.redis.scan_iter(f"{store.prefix}adminsession:*")]
+    for record in (b"{}", b"not json", b'{"kind": "new", "proof": "", "expires_at": 9e9, "x": 1}'):
+        await store.redis.set(key, record)
+        assert (await house.http.get("/admin/session")).json() == {"signed_in": False}
+
+
+async def test_a_form_of_another_page_cannot_sign_in(house: House) -> None:
+    body = f'{{"key": "{ADMIN_KEY}"}}'
+    for kind in ("text/plain", "application/x-www-form-urlencoded", ""):
+        sent = await house.http.post("/admin/session", content=body, headers={"content-type": kind})
+        assert (sent.status_code, sent.json()["error"]["field"]) == (400, "content-type")
 
 
 async def test_over_tls_the_cookie_stays_on_tls(house: House) -> None:

@@ -44,6 +44,7 @@ async def page(request: Request) -> Response:
     if screen not in SCREENS:
         raise NotFound("there is no such page; `/admin` lists those there are")
     assets = state_of(request).assets
+    await assets.load()
     headers = {"content-security-policy": assets.policy, "cache-control": "no-cache"}
     return _file(request, assets.page, headers)
 
@@ -51,6 +52,7 @@ async def page(request: Request) -> Response:
 async def asset(request: Request) -> Response:
     version, name = request.path_params["version"], request.path_params["name"]
     assets = state_of(request).assets
+    await assets.load()
     found = assets.files.get(name)
     if found is None or version != assets.version:
         raise NotFound("there is no such file; the page was changed: load it again")
@@ -82,6 +84,10 @@ async def sign_in(request: Request) -> Response:
     more slowly.
     """
     state = state_of(request)
+    # A page of another site cannot send this kind of body without asking the server first, also
+    # through a browser that does not say whose page it was.
+    if request.headers.get("content-type", "").partition(";")[0].strip() != "application/json":
+        raise BadRequest("content-type", "must be application/json")
     if not from_own_page(request.headers):
         raise Forbidden("no other web page may sign in here")
     fields = await state.object(request)

@@ -35,7 +35,9 @@ function App() {
     setError(null);
     try {
       const key = keyInAddress();
-      accept(await (key ? send("POST", "/admin/session", { key }) : get("/admin/session")));
+      const found = await get("/admin/session");
+      // Somebody else's link must not take the place of a session.
+      accept(key && !found.signed_in ? await send("POST", "/admin/session", { key }) : found);
     } catch (failed) {
       if (failed.offline) setError(failed);
       else setSession({ signed_in: false, problem: failed.message });

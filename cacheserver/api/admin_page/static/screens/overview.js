@@ -1,12 +1,12 @@
 // Overview: what the cache saved and against what, how requests were answered, what needs a look.
 import { html, useRef, useState } from "../lib/html.js";
-import { get, send } from "../lib/api.js";
 import { Chart, axes, token } from "../lib/chart.js";
 import { count, date, duration, moment, money, percent } from "../lib/format.js";
 import {
-  ApiLink, Badge, Button, Card, Empty, ErrorBox, Figure, Figures, Loaded, Meter, ScreenHead, Tabs, Time,
+  ApiLink, Badge, Card, Empty, ErrorBox, Figure, Figures, Loaded, Meter, ScreenHead, Tabs, Time,
 } from "../lib/parts.js";
 import { screenUrl, setParams } from "../lib/router.js";
+import { SampleNote, SampleStart } from "../lib/sample.js";
 import { Table } from "../lib/table.js";
 import { useApi, useEvents, useStored } from "../lib/use.js";
 
@@ -43,7 +43,8 @@ export default function Overview({ session, params }) {
       ${(data) =>
         data.money.month.requests === 0 && data.days.requests.every((n) => n === 0)
           ? html`<${Start} session=${session} reload=${found.reload} />`
-          : html`<${Figured} session=${session} data=${data} />`}
+          : html`${session.simulated && session.role === "all" && html`<${SampleNote} changed=${found.reload} />`}
+              <${Figured} session=${session} data=${data} />`}
     <//>`;
 }
 
@@ -344,43 +345,6 @@ function Start({ session, reload }) {
       <li>Point it here: <code>ANTHROPIC_BASE_URL=${location.origin}</code>, with that key as its API key.</li>
       <li>Ask the same question twice. The second answer comes from the cache, and this page shows what that saved.</li>
     </ol>
-    ${session.role === "all" && html`<${Sample} reload=${reload} />`}
+    ${session.role === "all" && html`<${SampleStart} changed=${reload} />`}
   <//>`;
-}
-
-function Sample({ reload }) {
-  const [progress, setProgress] = useState(null);
-  const [error, setError] = useState(null);
-  const found = useApi("/admin/v1/sample-traffic");
-  const now = progress ?? found.data;
-  if (!now) return null;
-  const follow = async () => {
-    for (;;) {
-      const next = await get("/admin/v1/sample-traffic");
-      setProgress(next);
-      if (next.state !== "running") return;
-      await new Promise((done) => setTimeout(done, 1000));
-    }
-  };
-  const start = async () => {
-    setError(null);
-    try {
-      setProgress(await send("POST", "/admin/v1/sample-traffic"));
-      await follow();
-      reload();
-    } catch (failed) {
-      setError(failed);
-    }
-  };
-  if (!now.available) {
-    return html`<p class="hint">To look around first: a server with <code>CACHESERVER_UPSTREAM=simulated</code>, and a data directory and port of its own, can replay sample traffic.</p>`;
-  }
-  return html`<div class="overview-sample">
-    <${Button} kind="primary" busy=${now.state === "running"} onClick=${start}>Replay sample traffic<//>
-    ${now.state === "running"
-      ? html`<${Meter} share=${now.asked / now.of} label=${`${now.asked} of ${now.of} asked`} />
-          <span class="hint" role="status">${count(now.asked)} of ${count(now.of)} questions asked</span>`
-      : html`<span class="hint">Some 300 questions of a made-up shop, answered by the simulated Claude as the tenant <code>sample</code>. All of it is marked, and can be removed.</span>`}
-    ${error && html`<${ErrorBox} error=${error} />`}
-  </div>`;
 }

@@ -147,6 +147,10 @@ def _errors(path: str, method: str, operation: Mapping[str, Any]) -> Iterator[st
     if path in _OPEN:
         if path == "/readyz":
             yield from ("400", "503")
+        elif path == "/admin/session":
+            yield "503"
+            if method == "post":
+                yield from ("400", "401", "403", "429", *_WITH_BODY)
         return
     yield from _ANYWHERE
     if method != "get":

@@ -48,6 +48,7 @@ NOT_ERASED: Final = (
 NOT_REACHED: Final = (
     "backups and exports made before: delete them, or erase again after a restore",
     "snapshots of servers that do not run, until they start",
+    "logs uploaded for an audit, until it has ended, and their reports: delete the audits",
     "what receivers of exports, traces and webhooks hold",
     "what Claude keeps",
 )

@@ -175,6 +175,16 @@ return 1
 """
 )
 
+# ARGV: the beginning of the keys, then names. Returns the tokens of each times its sightings.
+WEIGH = """
+local found = {}
+for at = 2, #ARGV do
+  local f = redis.call('HMGET', ARGV[1] .. ARGV[at], 's', 'z')
+  found[#found + 1] = math.floor(tonumber(f[1] or '0') * tonumber(f[2] or '0'))
+end
+return found
+"""
+
 # ARGV: lifetime (s), then key, number of sums, and name, value of each.
 COUNT = """
 local at = 2

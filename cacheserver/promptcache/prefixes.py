@@ -12,6 +12,7 @@ import secrets
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from operator import neg
 from typing import Final, TypeAlias
 
 from cacheserver.promptcache import prefix_scripts
@@ -32,7 +33,7 @@ from cacheserver.storage.connection import (
 )
 from cacheserver.storage.json_values import tenant_key
 
-_LISTED = 500  # prefixes read in one round trip
+_RANKED = 500  # prefixes weighed in one step of the store: a millisecond
 MOST = 4_096  # prefixes of a tenant, some 200 bytes each
 # Decay: new behaviour is learned within about 60 sightings; of a kind, within about 100 prefixes.
 KEEP = 1 - 1 / 64
@@ -93,6 +94,7 @@ class Prefixes:
         self._claim = redis.register_script(prefix_scripts.CLAIM)
         self._book = redis.register_script(prefix_scripts.BOOK)
         self._count = redis.register_script(prefix_scripts.COUNT)
+        self._weigh = redis.register_script(prefix_scripts.WEIGH)
 
     async def see(
         self, tenant: str, prefixes: Sequence[tuple[str, str, int]], now: float
@@ -189,25 +191,31 @@ class Prefixes:
                 sums[name.decode()] = sums.get(name.decode(), 0) + int(value)
         return PromptCacheUse(**sums)
 
-    async def listed(self, tenant: str, now: float) -> list[ListedPrefix]:
-        """Return the tenant's prefixes, the most tokens first: tokens times sightings."""
-        start = f"{self._prefix}pc:{tenant_key(tenant)}:"
+    async def ranked(self, tenant: str) -> list[str]:
+        """Return the names of the tenant's prefixes by tokens times sightings, greatest first."""
         names = await command(
             self._redis, "ZREVRANGE", f"{self._prefix}pcs:{tenant_key(tenant)}", 0, -1
         )
-        found: list[ListedPrefix] = []
-        for at in range(0, len(names), _LISTED):
-            some = [name.decode() for name in names[at : at + _LISTED]]
-            with store_errors():
-                async with self._redis.pipeline(transaction=False) as pipe:
-                    for name in some:
-                        pipe.hgetall(f"{start}{name}")
-                    rows = await pipe.execute()
-            for name, row in zip(some, rows, strict=True):
-                if row and not name.startswith("~"):  # kinds are no prefixes
-                    found.append(_listed(name, row, now))
-        found.sort(key=lambda one: (-one.tokens * one.stats.sightings, one.prefix))
-        return found
+        own = [
+            name.decode() for name in names if not name.startswith(b"~")
+        ]  # kinds are no prefixes
+        weights: list[int] = []
+        for at in range(0, len(own), _RANKED):
+            words = own[at : at + _RANKED]
+            weights += await run_script(self._weigh, self._base(tenant), *words)
+        return [name for _, name in sorted(zip(map(neg, weights), own, strict=True))]
+
+    async def listed(self, tenant: str, names: Sequence[str], now: float) -> list[ListedPrefix]:
+        """Return these prefixes, without those that are gone."""
+        with store_errors():
+            async with self._redis.pipeline(transaction=False) as pipe:
+                for name in names:
+                    pipe.hgetall(f"{self._base(tenant)}{name}")
+                rows = await pipe.execute() if names else []
+        return [_listed(name, row, now) for name, row in zip(names, rows, strict=True) if row]
+
+    def _base(self, tenant: str) -> str:
+        return f"{self._prefix}pc:{tenant_key(tenant)}:"
 
     def _hour_key(self, tenant: str, hour: int) -> str:
         return f"{self._prefix}pcu:{tenant_key(tenant)}:{hour}"

@@ -147,14 +147,16 @@ async def prefixes(request: Request, tenant: str) -> dict[str, Any]:
     if priced is None:
         raise BadRequest("model", "has no price; see `CACHESERVER_PRICES`")
     await state.parts.prompt_caching.writes.drain()
-    found = await state.parts.prompt_caching.prefixes.listed(name, now)
+    known = state.parts.prompt_caching.prefixes
+    names = await known.ranked(name)
     after = start + limit
+    found = await known.listed(name, names[start:after], now)
     return {
         "model": model,
-        "count": len(found),
+        "count": len(names),
         "break_even": {ttl: asdict(advice.break_even(priced, ttl)) for ttl in LIFETIME_S},
-        "items": [_prefix(one, priced, now) for one in found[start:after]],
-        "next": str(after) if after < len(found) else None,
+        "items": [_prefix(one, priced, now) for one in found],
+        "next": str(after) if after < len(names) else None,
     }
 
 

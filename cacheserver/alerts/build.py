@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
+from cacheserver.alerts.alert_state import AlertStateStore
 from cacheserver.alerts.delivery import Delivery
 from cacheserver.alerts.monitor import AlertMonitor, Sources
 from cacheserver.alerts.outbox import AlertOutbox
@@ -54,6 +55,7 @@ async def build(
     store, tenants, metrics, clock = host.store, host.tenants, host.metrics, host.clock
     delivery = Delivery(
         AlertOutbox(store.redis, prefix=store.prefix),
+        states=AlertStateStore(store.redis, prefix=store.prefix),
         poster=hooks.poster,
         mailer=None if mail is None else Mailer(mail),
         tenants=tenants,

@@ -12,6 +12,7 @@ import logging
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, Protocol
 
+from cacheserver.alerts.alert_state import AlertStateStore
 from cacheserver.alerts.outbox import AlertOutbox, Due
 from cacheserver.alerts.rules import Alert
 from cacheserver.alerts.smtp import Mailer
@@ -45,6 +46,7 @@ class Delivery:
         self,
         store: AlertOutbox,
         *,
+        states: AlertStateStore,
         poster: Poster,
         mailer: Mailer | None,
         tenants: Tenants,
@@ -54,6 +56,7 @@ class Delivery:
         waits_s: Sequence[float] = WAITS_S,
     ) -> None:
         self.store = store
+        self.states = states
         self.poster = poster
         self._mailer = mailer
         self._tenants = tenants
@@ -65,10 +68,12 @@ class Delivery:
     async def raise_alert(self, tenant: Tenant, alert: Alert, now: float) -> bool:
         """Log and queue an alert, once in its period. Returns whether it is new.
 
-        Raises `StoreError`.
+        One of a silenced kind is logged and listed, and not sent. Raises `StoreError`.
         """
         row = alert_as_json(alert, now)
         channels = channels_of(tenant.budgets.alerts)
+        if channels and await self.states.is_silenced(alert.tenant, alert.kind, now):
+            channels = []
         new = await self.store.raise_once(row, channels, once_s=alert.once_s, now=now)
         if new:
             self._metrics.alerted(alert.kind)
@@ -90,9 +95,11 @@ class Delivery:
         now = self._clock()
         alert = Alert("test", tenant.name, "", str(int(now)), "A test: alerts arrive here.")
         row = alert_as_json(alert, now)
-        return {
-            one: await self._send(tenant, one, row) for one in channels_of(tenant.budgets.alerts)
-        }
+        found = {}
+        for one in channels_of(tenant.budgets.alerts):
+            found[one] = await self._send(tenant, one, row)
+            await self._note(tenant.name, one, alert.id, found[one])
+        return found
 
     async def _try(self, due: Due) -> None:
         tenant = await self._tenants.get(due.alert["tenant"])
@@ -100,6 +107,7 @@ class Delivery:
             why = await self._send(tenant, due.channel, due.alert)
         except Exception as error:  # any failure is retried, then dropped
             why = type(error).__name__
+        await self._note(tenant.name, due.channel, due.alert["id"], why)
         if why is None:
             await self.store.remove(due)
             return
@@ -110,6 +118,11 @@ class Delivery:
         self._metrics.dropped("alert")
         logger.error("alert %s: not delivered by %s: %s", due.alert["id"], due.channel, why)
         await self.store.remove(due)
+
+    async def _note(self, tenant: str, channel: str, alert_id: str, why: str | None) -> None:
+        await self.states.note_delivery(
+            tenant, channel, alert_id=alert_id, error=why, now=self._clock()
+        )
 
     async def _send(self, tenant: Tenant, channel: str, alert: dict[str, Any]) -> str | None:
         rules = tenant.budgets.alerts

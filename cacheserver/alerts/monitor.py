@@ -129,11 +129,12 @@ class AlertMonitor:
         keys: dict[str, list[str]] = {}
         for key in await self._tenants.list_keys():
             keys.setdefault(key.tenant, []).append(key.id)
-        raised = []
+        raised, found = [], list[str]()
         for name in await self._names(now):
             try:
                 tenant = await self._tenants.get(name)
                 for alert in await self._alerts_of(tenant, keys.get(name, ()), now):
+                    found.append(alert.id)
                     if await self.delivery.raise_alert(tenant, alert, now):
                         raised.append(alert)
             except StoreError:
@@ -141,6 +142,7 @@ class AlertMonitor:
             except Exception as error:  # a fault with one tenant must not stop the check of others
                 self._metrics.swallowed("alerts")
                 logger.error("the alert check of a tenant failed: %s", type(error).__name__)
+        await self.delivery.states.note_seen(found, now)
         return raised
 
     async def check_upstream(self) -> list[Alert]:

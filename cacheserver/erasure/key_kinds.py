@@ -252,17 +252,11 @@ def _kinds() -> tuple[Kind, ...]:
         ),
         *_of(
             "alerts",
-            (
-                "alert_marks",
-                "string",
-                "al:<id>",
-                "stays",
-                "names of tenants and keys",
-                "the period it is about",
-            ),
+            ("alert_marks", "string", "al:<id>", "stays", "names of tenants, keys", "its period"),
             ("alerts", "list", "all", "stays", "names, numbers", "the last 1,000"),
             ("alert_queue", "sorted set", "ald", "stays", "names", "until sent"),
             ("alert_outbox", "hash", "alm", "stays", "names, numbers", "until sent"),
+            ("alert_states", "hash", "alst", "stays", "names, times, reasons", "62 days"),
             ("alert_slots", "string", "alt:<slot>", "stays", "a number", "minutes"),
         ),
         *_of(

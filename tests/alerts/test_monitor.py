@@ -16,6 +16,7 @@ from typing import Any
 
 import pytest
 
+from cacheserver.alerts.alert_state import AlertStateStore
 from cacheserver.alerts.delivery import Delivery
 from cacheserver.alerts.monitor import AlertMonitor, Sources
 from cacheserver.alerts.outbox import AlertOutbox
@@ -76,6 +77,7 @@ class Watch:
         mail = MailServer("127.0.0.1", "cache@example.com", self.mail_port, security="none")
         delivery = Delivery(
             self.store,
+            states=AlertStateStore(self.redis, prefix=self.prefix),
             poster=self.poster,
             mailer=Mailer(mail) if self.mail_port else None,
             tenants=self.tenants,

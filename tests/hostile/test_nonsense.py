@@ -152,6 +152,10 @@ BODIES: dict[str, list[dict[str, Any]]] = {
     "POST /admin/v1/tenants/default/ttl-check": [
         {"namespace": "n", "task": "t", "tags": ["t"], "model": "m", "ttl_s": 5, "question": "q"}
     ],
+    "PUT /admin/v1/tenants/default/alerts/silence": [
+        {"kind": "errors", "until": 60, "reason": "x"}
+    ],
+    "POST /admin/v1/alerts/acknowledge": [{"id": "x", "reason": "x"}],
     # Small enough that no mutation of theirs stops the server that the other bodies are sent to.
     "PUT /admin/v1/settings": [{"top_k": 5, "judge_share": 0.2, "log_level": "info"}],
     "PUT /admin/v1/prices": [

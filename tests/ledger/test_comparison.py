@@ -13,14 +13,32 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from cacheserver.cache.answer import Settlement
+from cacheserver.cache.request import Request
 from cacheserver.core.ledger_row import Comparison, Row
-from cacheserver.core.types import Usage
+from cacheserver.core.types import (
+    Candidate,
+    Decision,
+    Hit,
+    HitKind,
+    Mark,
+    Miss,
+    Plan,
+    PlannedCall,
+    Route,
+    Trim,
+    Usage,
+)
 from cacheserver.ledger import row_codec, sums
 from cacheserver.ledger.comparison import OPUS, SONNET, Comparisons, compare, compared_sums
 from cacheserver.ledger.counterfactual import Levers, counterfactual_bills, usage_without_levers
+from cacheserver.ledger.prompt_cache_warmth import PromptCacheWarmth
+from cacheserver.ledger.recorder import LedgerRecorder
 from cacheserver.pricing.prices import Pricer
 from cacheserver.storage import stored_row
 from tests.batches.house import BatchHouse, item
+from tests.cache.entries import entry
+from tests.cache.queries import query
 from tests.house import ADMIN_KEY, MODEL, House
 from tests.ledger.rows import hit, row, usages
 
@@ -160,6 +178,62 @@ def test_a_row_keeps_its_comparison_and_exports_it() -> None:
     }
     unnamed = row_codec.flat(row(compared=Comparison(3, 2)))
     assert unnamed["compared_model_nanodollars"] is None
+
+
+def settled(decision: Decision, **given: Any) -> Comparison | None:
+    """The comparison of a request that ended so."""
+    request = Request(query("What is a rake?", model=HAIKU), NOW)
+    recorder = LedgerRecorder(PRICER, PromptCacheWarmth())
+    return recorder.row(request, Settlement(decision, **given)).compared
+
+
+def test_a_call_is_compared_without_our_marks_and_with_what_was_left_out() -> None:
+    planned = PlannedCall(
+        b"{}",
+        Route(SONNET, "task", baseline=OPUS),
+        plan=Plan((Mark(("system", 0), "5m"),), "prefix"),
+        trim=Trim("window", 2, 1_500),
+    )
+    usage = Usage(0, 100, 2_000, service_tier="batch")
+    # 3,500 tokens in and 100 out, at the full price: 14,000 + 2,000 thousand at Opus.
+    found = settled(
+        Miss("empty"),
+        model=SONNET,
+        usage=usage,
+        cost=price(SONNET, usage),
+        call="msg_1",
+        planned=planned,
+        way="queued",
+    )
+    assert found == Comparison(16_000_000, 8_000_000)
+
+
+@pytest.mark.parametrize(
+    ("kind", "way", "expected"),
+    [
+        ("exact", "direct", Comparison(6_000_000, 3_000_000)),
+        ("semantic", "batch", Comparison(3_000_000, 1_500_000)),  # the caller's own
+        ("exact", "queued", Comparison(6_000_000, 3_000_000)),  # ours
+        ("stale", "direct", None),
+    ],
+)
+def test_a_hit_is_compared_as_it_would_have_been_asked(
+    kind: HitKind, way: str, expected: Comparison | None
+) -> None:
+    usage = Usage(1_000, 100)
+    found = entry(text="What is a rake?", model=HAIKU, usage=usage)
+    hit = Hit(Candidate(found, 1.0), kind, "identical")
+    assert settled(hit, model=HAIKU, usage=usage, cost=0, saved=1, way=way) == expected
+
+
+@pytest.mark.parametrize(
+    ("way", "opus"), [("direct", 3_000_000), ("batch", 3_000_000), ("queued", 6_000_000)]
+)
+def test_a_coalesced_request_has_the_tokens_of_the_call_it_waited_for(way: str, opus: int) -> None:
+    hit, usage = Hit(None, "coalesced", "under-way"), Usage(1_000, 100, service_tier="batch")
+    found = settled(hit, model=HAIKU, usage=usage, cost=0, saved=1, way=way)
+    assert found == Comparison(opus, opus // 2)
+    assert settled(hit, cost=0) is None  # its caller left before the answer
 
 
 async def put(house: House, tenant: str, **fields: Any) -> Any:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import secrets
 import zlib
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal, TypeAlias
 
@@ -36,6 +36,7 @@ JOBS, ITEMS, RESULTS = "jobs", "job_items", "job_results"  # as values are seale
 _SEALED = frozenset({"headers", "controls", "conversation", "webhook"})
 
 _CHUNK_BYTES = 4_000_000  # of items sent to the store at once: a few milliseconds of its time
+_LISTED = 500  # batches looked at in one round trip: 2 ms
 _PAGE = 50  # result lines read at once: some 100 kB
 _ITEM_BYTES = 200  # of an item beside itself: its places in three hashes (measured)
 _JOB_BYTES = 2_000  # of a job beside its items: what it is and who asked, and its places in lists
@@ -142,11 +143,32 @@ class Jobs:
             return None
         return self._sealer.decoded(lambda: _read(id, fields, self._sealer))
 
-    async def batches(self, tenant: str) -> list[str]:
-        """The ids of a tenant's batches, newest first."""
+    async def batches(
+        self, tenant: str, *, whose: Callable[[str | None], bool] = lambda _: True
+    ) -> list[str]:
+        """The ids of a tenant's batches, newest first: those whose key's id `whose` accepts.
+
+        Those whose results have expired leave the list.
+        """
         key = f"{self._prefix}bt:mine:{tenant_key(tenant)}"
-        found = await command(self._redis, "ZREVRANGE", key, 0, -1)
-        return [id.decode() for id in found]
+        ids = [id.decode() for id in await command(self._redis, "ZREVRANGE", key, 0, -1)]
+        found: list[str] = []
+        gone: list[str] = []
+        for start in range(0, len(ids), _LISTED):
+            some = ids[start : start + _LISTED]
+            with store_errors():
+                async with self._redis.pipeline(transaction=False) as pipe:
+                    for id in some:
+                        pipe.hmget(f"{self._prefix}bt:job:{id}", "tenant", "key_id")
+                    rows = await pipe.execute()
+            for id, (there, key_id) in zip(some, rows, strict=True):
+                if there is None:
+                    gone.append(id)
+                elif whose(None if key_id is None else key_id.decode()):
+                    found.append(id)
+        if gone:
+            await command(self._redis, "ZREM", key, *gone)
+        return found
 
     async def under_way(self, tenant: str) -> list[Job]:
         """Return a tenant's jobs that have not ended. It looks through all tenants' jobs."""
@@ -159,10 +181,6 @@ class Jobs:
                     job = await self.find(key[len(start) :].decode())
                     found += [job] if job is not None else []
         return found
-
-    async def unlist(self, tenant: str, id: str) -> None:
-        """Drop a batch from the tenant's list: its results have expired."""
-        await command(self._redis, "ZREM", f"{self._prefix}bt:mine:{tenant_key(tenant)}", id)
 
     async def cancel(self, id: str, now: float) -> bool:
         """Request the end of a job. False if it has ended."""

@@ -102,31 +102,42 @@ def shown(
     return explained
 
 
-def for_caller(shown: Mapping[str, Any]) -> dict[str, Any]:
+def for_caller(
+    shown: Mapping[str, Any], *, asked: str | None, others: bool = True
+) -> dict[str, Any]:
     """Reduce an explanation to what its caller may see: of stored questions only the served one,
     and the evidence for that one or the nearest alone.
+
+    `others` False: the served one too only where it is what the caller `asked`, since another key
+    of the tenant may have written it.
     """
     served = None if shown["kind"] in ("miss", "bypass") else shown.get("candidate")
+    question = None if served is None else shown["question"]
+    if not others and question != asked:
+        question = None
     return {
         **shown,
-        "question": None if served is None else shown["question"],
+        "question": question,
         "candidates": [
             {
                 **{name: one[name] for name in one if name != "evidence"},
-                "question": one["question"] if one["entry"] == served else None,
+                "question": question if one["entry"] == served else None,
             }
             for one in shown.get("candidates", ())
         ],
     }
 
 
-def record_for_caller(record: Mapping[str, Any], *, texts: bool = True) -> dict[str, Any]:
+def record_for_caller(
+    record: Mapping[str, Any], *, texts: bool = True, others: bool = True
+) -> dict[str, Any]:
     """Reduce a record to what its tenant may see: without digests that could be guessed.
 
-    `texts` False: also without texts, for a key that did not make the request.
+    `texts` False: also without texts, for a key that did not make the request. `others` as in
+    `for_caller`.
     """
     shown = {name: value for name, value in record.items() if name not in _DIGESTS}
-    decision = for_caller(record["decision"])
+    decision = for_caller(record["decision"], asked=record["asked"], others=others)
     if texts:
         return {**shown, "decision": decision}
     declared = record.get("declared")

@@ -33,8 +33,11 @@ def body_of(asked: Mapping[str, Any]) -> dict[str, Any]:
     return body
 
 
-def show(query: Query, answer: Answer, now: float) -> dict[str, Any]:
-    """Build the response of `/v1/query`: the answer, its decision, cost and saving."""
+def show(query: Query, answer: Answer, now: float, *, others: bool = True) -> dict[str, Any]:
+    """Build the response of `/v1/query`: the answer, its decision, cost and saving.
+
+    `others` False: a served question that another key may have written is left out.
+    """
     message = json_text.loads(answer.body)
     settlement = answer.settlement
     bar = (
@@ -43,10 +46,11 @@ def show(query: Query, answer: Answer, now: float) -> dict[str, Any]:
         else bar_of(query.tenant, query.controls.namespace, query.label_scope)
     )
     content = message.get("content") or []
+    explained = explanation.explain(answer.decision, bar, now)
     return {
         "text": "".join(block["text"] for block in content if block["type"] == "text"),
         "content": content,
-        "decision": explanation.for_caller(explanation.explain(answer.decision, bar, now)),
+        "decision": explanation.for_caller(explained, asked=query.text, others=others),
         "model": message.get("model"),
         "stop_reason": message.get("stop_reason"),
         "usage": message.get("usage"),

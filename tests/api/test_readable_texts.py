@@ -8,7 +8,7 @@ from typing import Any
 import httpx2
 
 from tests.api.admin import ADMIN, PARIS, put
-from tests.house import House, came_from
+from tests.house import MODEL, House, came_from
 
 SECRET = "What is Ann's salary in the vault?"
 SYSTEM = "You know what is in the vault."
@@ -73,6 +73,35 @@ async def test_a_question_served_by_anothers_answer_is_read_by_who_was_served(ho
     served = (await got(house, path, bob)).json()
     assert (served["outcome"], served["asked"]) == ("exact", SECRET)
     assert "vault" not in (await got(house, path, ann)).text
+
+
+async def test_a_served_question_of_another_key_is_not_shown_to_who_was_served(
+    tmp_path: Path,
+) -> None:
+    async with House.open(tmp_path, similarity=0.5) as house:
+        ann, bob = await house.key("shop"), await house.key("shop")
+        other = "In the vault, what is Ann's salary?"
+        for key, text in ((ann, SECRET), (bob, SECRET), (bob, other)):
+            body = {"prompt": text, "system": SYSTEM, "model": MODEL}
+            answer = await house.http.post("/v1/query", json=body, headers={"x-api-key": key})
+            assert answer.status_code == 200, answer.text
+            if key == ann:
+                continue
+            shown = answer.json()
+            await house.parts.decision_log.flush()
+            path = f"/v1/decisions/{shown['decision_id']}"
+            kept = (await got(house, path, key)).json()
+            listed = (await got(house, "/v1/decisions", key)).json()["items"][0]
+            assert kept["asked"] == listed["asked"] == text
+            for decision in (shown["decision"], kept["decision"], listed["decision"]):
+                assert decision["kind"] == ("exact" if text == SECRET else "semantic")
+                expected = SECRET if text == SECRET else None
+                assert decision["question"] == expected
+                questions = [one["question"] for one in decision["candidates"]]
+                assert not [one for one in questions if one not in (None, expected)]
+        await put(house, "tenants/shop", keys_read_content=True)
+        house.parts.tenants.forget("shop")
+        assert (await got(house, path, bob)).json()["decision"]["question"] == SECRET
 
 
 async def test_an_operator_has_all_keys_of_a_tenant_read_everything(house: House) -> None:

@@ -1,7 +1,7 @@
 """`/v1/messages/batches`: the Message Batches API, drop-in, each item through the cache.
 
-Rule: a tenant sees its own batches only; another's is a 404. What a batch holds is never modelled
-beyond its custom ids: params reach Claude as they came.
+Rule: a key sees its own batches only, or its tenant's where keys read all; another's is a 404. What
+a batch holds is never modelled beyond its custom ids: params reach Claude as they came.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ import asyncio
 import re
 from collections.abc import Mapping
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any
 
 from starlette.requests import Request
@@ -19,6 +20,7 @@ from cacheserver.api import dependencies, errors
 from cacheserver.api.body import MAX_BATCH_VALUES
 from cacheserver.api.dependencies import Caller
 from cacheserver.api.plain_route import PlainRoute
+from cacheserver.api.readable_texts import reads_job
 from cacheserver.api.state import AppState, state_of
 from cacheserver.batches import schedule as policy
 from cacheserver.batches.jobs import Job, new_id
@@ -79,19 +81,16 @@ async def create(request: Request) -> Response:
 
 
 async def list_all(request: Request) -> Response:
-    """List the tenant's batches, newest first, by pages."""
+    """List the caller's batches, newest first, by pages."""
     state, caller = await _admitted(request)
     if caller.credential is not None:
         return await _passed_on(request, state, caller)
     jobs, tenant = batching_of(request).jobs, caller.tenant.name
-    ids = await jobs.batches(tenant)
+    ids = await jobs.batches(tenant, whose=partial(reads_job, caller))
     page, more = _page(ids, request.query_params)
     found: list[dict[str, Any]] = []
     for id in page:
-        job = await jobs.get(tenant, id)
-        if job is None:
-            await jobs.unlist(tenant, id)
-        else:
+        if (job := await jobs.get(tenant, id)) is not None:  # else it has expired meanwhile
             found.append(show(job))
     listing = {
         "data": found,
@@ -180,7 +179,7 @@ async def _find(request: Request, caller: Caller) -> Job:
     job = None
     if _ID.fullmatch(id):
         job = await batching_of(request).jobs.get(caller.tenant.name, id)
-    if job is None or job.kind != "batch":
+    if job is None or job.kind != "batch" or not reads_job(caller, job.key_id):
         raise NotFound(f"batch {id[:64]!r} was not found")
     return job
 

@@ -9,7 +9,7 @@ from fastapi import APIRouter, Request
 from starlette.responses import JSONResponse, Response
 
 from cacheserver.api.components import Components
-from cacheserver.api.readable_texts import reads_decision
+from cacheserver.api.readable_texts import reads_decision, reads_served
 from cacheserver.api.state import state_of
 from cacheserver.cache import explanation
 from cacheserver.cache.controls import name as checked_name
@@ -58,7 +58,8 @@ async def stats(request: Request) -> dict[str, Any]:
 
 @router.get("/v1/decisions/{id}", summary="All of a decision, for a day")
 async def decision(request: Request, id: str) -> dict[str, Any]:
-    """Show a decision and its nearest candidates; only the served one with its question.
+    """Show a decision and its nearest candidates; only the served one with its question, if it is
+    the one asked.
 
     To a key that did not make the request its texts are shown only if the tenant's setting
     `keys_read_content` is on.
@@ -68,7 +69,8 @@ async def decision(request: Request, id: str) -> dict[str, Any]:
     found = await state.parts.decision_log.decision(caller.tenant.name, id)
     if found is None:
         raise NotFound("no decision of yours has this id, or it is more than a day old")
-    return explanation.record_for_caller(found, texts=reads_decision(caller, found))
+    texts, others = reads_decision(caller, found), reads_served(caller)
+    return explanation.record_for_caller(found, texts=texts, others=others)
 
 
 @router.post("/v1/purge", summary="Forget answers", openapi_extra=_PURGE_BODY)

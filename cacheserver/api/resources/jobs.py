@@ -13,6 +13,7 @@ from starlette.responses import Response, StreamingResponse
 from cacheserver.api import dependencies
 from cacheserver.api.dependencies import Caller
 from cacheserver.api.known_names import tenant_of
+from cacheserver.api.readable_texts import reads_job
 from cacheserver.api.resources.batches import batching_of
 from cacheserver.api.resources.deferred import queue, read_later, show
 from cacheserver.api.resources.query import QueryRequest, query_of, validated
@@ -112,7 +113,7 @@ async def _find(request: Request, caller: Caller, id: str) -> Job:
     job = None
     if _ID.fullmatch(id):
         job = await batching_of(request).jobs.get(caller.tenant.name, id)
-    if job is None:
+    if job is None or not reads_job(caller, job.key_id):
         raise NotFound("no job of yours has this id, or its results are no longer kept")
     return job
 

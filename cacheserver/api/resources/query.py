@@ -16,6 +16,7 @@ from starlette.responses import Response
 from cacheserver.api import dependencies, errors
 from cacheserver.api.components import Components
 from cacheserver.api.disconnects import while_there
+from cacheserver.api.readable_texts import reads_served
 from cacheserver.api.resources import deferred
 from cacheserver.api.resources.conversations import ConversationTurn
 from cacheserver.api.resources.messages import respond
@@ -275,7 +276,8 @@ async def ask(request: Request) -> Response:
         answer = await talk.remembered(query, answer)
     if answer.events is not None:
         return respond(answer)
-    shown = json_text.dumps(plain.show(query, answer, state.parts.clock()))
+    others = reads_served(caller)
+    shown = json_text.dumps(plain.show(query, answer, state.parts.clock(), others=others))
     return Response(shown, media_type="application/json", headers=dict(answer.headers))
 
 

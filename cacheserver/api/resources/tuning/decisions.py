@@ -12,7 +12,7 @@ from fastapi import APIRouter, Request
 from starlette.responses import Response
 
 from cacheserver.api.known_names import tenant_of
-from cacheserver.api.readable_texts import reads_decision
+from cacheserver.api.readable_texts import reads_decision, reads_served
 from cacheserver.api.resources import usage_parameters
 from cacheserver.api.resources.tuning import lists
 from cacheserver.api.state import AppState, state_of
@@ -79,7 +79,8 @@ async def own_decisions(request: Request) -> Response:
         replace(filters, readable=readable), tenant=tenant.name, limit=limit, cursor=cursor
     )
     items = [
-        explanation.record_for_caller(record, texts=readable(record)) for _, record in found.items
+        explanation.record_for_caller(record, texts=readable(record), others=reads_served(caller))
+        for _, record in found.items
     ]
     return _page(items, found, withheld=tenant.no_content)
 

@@ -43,6 +43,7 @@ class Settlement:
     lost: int = 0  # tries that may be billed though their usage never came
     heard: Usage | None = None  # usage in the `message_start` of the last of them
     way: Literal["direct", "batch", "queued"] = "direct"  # "batch": the caller's own; else ours
+    billed: bool = True  # False: a refusal that Claude charges nothing for
     verification: Nanodollars = 0  # paid beside `cost`: the ledger has a row of its own for it
 
     @property

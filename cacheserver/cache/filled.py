@@ -29,6 +29,7 @@ class Filled:
     call: str | None = None  # Claude's id of the message; None: nothing was paid for
     lost: int = 0  # tries that may be billed though their usage never came
     heard: Usage | None = None  # usage in the `message_start` of the last of them
+    billed: bool = True  # False: a refusal that Claude charges nothing for
 
     @classmethod
     def from_entry(cls, entry: Entry) -> Filled:

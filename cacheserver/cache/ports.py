@@ -141,6 +141,10 @@ class Bill(Protocol):
     def version(self) -> str:
         """The version of the prices."""
 
+    @property
+    def billed(self) -> bool:
+        """False: Claude charges nothing for the message, at any price."""
+
 
 class Pricer(Protocol):
     @property

@@ -155,6 +155,7 @@ class Settler:
                 ttl_s=ttl_s,
                 cost=0,
                 saved=filled.cost,
+                billed=filled.billed,
             )
         return paid(decision, filled)
 
@@ -186,6 +187,7 @@ def paid(decision: Decision, filled: Filled, *, saved: Nanodollars | None = 0) -
         call=filled.call,
         lost=filled.lost,
         heard=filled.heard,
+        billed=filled.billed,
     )
 
 

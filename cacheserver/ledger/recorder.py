@@ -53,7 +53,7 @@ class LedgerRecorder:
             price = self._price(now)
             saved = savings.call_savings(price, settlement.model, usage, settlement.cost, levers)
             compared = FREE
-            if settlement.cost:
+            if settlement.billed:  # a price of 0 is none at another model
                 whole = usage_without_levers(usage, levers)
                 compared = self._compare(request, settlement, settlement.model, whole)
             self._warmth.note(query.scope, usage, now)
@@ -95,10 +95,12 @@ class LedgerRecorder:
             bill, model, usage = settlement.saved, settlement.model, settlement.usage
             if usage is None or model is None:
                 return savings.hit_savings(hit.kind, bill), None
-            if declared:
+            if declared and settlement.billed:
                 usage = usage_for(query, usage, model)
                 bill = self._pricer.cost(model, usage, now)
-            compared = FREE if bill == 0 else self._compare(request, settlement, model, usage)
+            compared = (
+                self._compare(request, settlement, model, usage) if settlement.billed else FREE
+            )
             return savings.hit_savings(hit.kind, bill), compared
         match hit.candidate:
             case Candidate(entry=entry):

@@ -56,6 +56,7 @@ class Priced:
     cost: Nanodollars
     parts: Mapping[str, Nanodollars]
     version: str  # of the prices used
+    billed: bool = True  # False: Claude charges nothing for it, at any price
 
 
 def billable(message: Mapping[str, Any], now: float | None = None) -> bool:
@@ -207,7 +208,7 @@ class Pricer:
     def bill(self, message: Mapping[str, Any], now: float) -> Priced | None:
         """Return what Claude charges for a message sent at `now`: nothing for some refusals."""
         if not billable(message, now):
-            return Priced(0, dict.fromkeys(KINDS, 0), self.version)
+            return Priced(0, dict.fromkeys(KINDS, 0), self.version, billed=False)
         return self.price(str(message.get("model", "")), usage_of(message), now)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -315,6 +316,21 @@ async def test_what_is_not_known_or_free_has_no_bill(house: House) -> None:
         "difference_usd": "0.000000000",
     }
     assert compared["named"] is None
+
+
+async def test_a_model_of_ours_that_costs_nothing_is_not_free_elsewhere(house: House) -> None:
+    kinds = ("input", "output", "cache_read", "cache_write_5m", "cache_write_1h")
+    prices = {MODEL: dict.fromkeys(kinds, 0)}
+    headers = {"x-api-key": ADMIN_KEY}
+    done = await house.http.put("/admin/v1/prices", headers=headers, json={"prices": prices})
+    assert done.status_code == 200, done.text
+    # One is asked, and the other joins it or is served by it.
+    first, _ = await asyncio.gather(*(house.ask("Capital of France?") for _ in range(2)))
+    totals = (await usage(house))["totals"]
+    assert totals["cost_usd"] == "0.000000000"
+    opus = totals["comparisons"]["opus"]
+    assert opus["requests"] == 2
+    assert Decimal(opus["usd"]) == 2 * at_opus(first.json()["usage"])
 
 
 async def test_an_item_of_a_callers_batch_keeps_its_half_price(tmp_path: Path) -> None:

@@ -111,6 +111,7 @@ class AnswerStore:
             planned=planned,
             call=word(message.get("id"), "") if "usage" in message else None,
             lost=0 if reply is None else reply.lost,
+            billed=bill is None or bill.billed,
         )
         if entry is None:
             return filled

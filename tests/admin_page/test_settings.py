@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 from playwright.async_api import Browser, expect
 
+from cacheserver.alerts.rules import Alert
 from tests.admin_page.pages import SCHEMES, WIDTHS, AdminPage, browser_tests, window
 from tests.api.admin import put
 from tests.house import MODEL, House
@@ -73,12 +74,12 @@ async def test_a_price_is_changed_and_a_wrong_one_is_told_beside_its_field(
     await expect(first).to_have_attribute("aria-invalid", "true")
     await expect(first).to_have_value("cheap")
     await admin.picture("settings-price-error")
-    await first.fill("0.5")
+    await first.fill("0.7")
     await dialog.get_by_role("button", name="Change prices").click()
-    await expect(row.get_by_text("$0.5", exact=True)).to_be_visible()
+    await expect(row.get_by_text("$0.7", exact=True)).to_be_visible()
     rates = house.parts.pricer.rates(MODEL, house.clock())
     assert rates is not None
-    assert str(rates.input) == "0.5"
+    assert str(rates.input) == "0.7"
 
 
 async def test_the_canary_shows_its_three_steps(admin: AdminPage) -> None:
@@ -90,3 +91,29 @@ async def test_the_canary_shows_its_three_steps(admin: AdminPage) -> None:
     await expect(steps.nth(1)).to_contain_text("exact")
     await expect(steps.nth(2)).to_contain_text("semantic")
     await admin.picture("settings-canary")
+
+
+async def test_an_alert_is_acknowledged_and_its_kind_silenced(
+    admin: AdminPage, house: House
+) -> None:
+    tenant = await house.parts.tenants.get("default")
+    alert = Alert("errors", "default", "", "2026-01-01", "12% of requests fail.", {"failed": 3})
+    await house.parts.alerts.delivery.raise_alert(tenant, alert, house.clock())
+    await admin.open("settings", tab="alerts")
+    row = admin.main.get_by_label("Alerts", exact=True).get_by_role("row", name="12% of requests")
+    await row.first.press("Enter")
+    dialog = admin.page.get_by_role("dialog")
+    admin.expect("400")
+    await dialog.get_by_role("button", name="Acknowledge").click()
+    await expect(dialog.locator(".field-error")).to_be_visible()  # a reason is needed
+    await dialog.get_by_label("Why that is enough").fill("a deployment")
+    await dialog.get_by_role("button", name="Acknowledge").click()
+    await expect(row.first.get_by_text("acknowledged")).to_be_visible()
+    rules = admin.main.get_by_label("Alert rules of default")
+    await rules.get_by_role("row", name="errors").get_by_role("button", name="Silence").click()
+    await dialog.get_by_label("Reason").fill("load test")
+    await dialog.get_by_role("button", name="Silence", exact=True).click()
+    await expect(admin.main.get_by_text("load test")).to_be_visible()
+    await admin.picture("settings-alerts-silenced")
+    await admin.main.get_by_role("button", name="End", exact=True).click()
+    await expect(admin.main.get_by_text("load test")).to_have_count(0)

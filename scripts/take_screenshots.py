@@ -12,7 +12,7 @@ import tempfile
 from pathlib import Path
 from typing import Final
 
-from playwright.async_api import async_playwright
+from playwright.async_api import async_playwright, expect
 
 from cacheserver.sample_traffic import traffic
 from tests.admin_page.pages import CHROMIUM, SCHEMES, AdminPage, sampled, window
@@ -36,6 +36,8 @@ async def main() -> int:
             for scheme in SCHEMES:
                 async with window(browser, house, scheme=scheme) as page:
                     await page.open("overview")
+                    await expect(page.main.get_by_text("live", exact=True)).to_be_visible()
+                    await expect(page.main.get_by_text("Sample traffic")).to_be_visible()
                     await _take(page, f"overview-{scheme}")
                     await _open_scope(page)
                     await _take(page, f"tuning-{scheme}")
@@ -51,6 +53,7 @@ async def _open_scope(page: AdminPage) -> None:
 
 
 async def _take(page: AdminPage, name: str) -> None:
+    await page.charted()
     tools = await page.page.context.new_cdp_session(page.page)
     for quality in _QUALITIES:
         asked = {"format": "webp", "quality": quality}

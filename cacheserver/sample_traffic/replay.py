@@ -62,7 +62,7 @@ class Server(Protocol):
         """Give a caller's verdict."""
 
     async def unsure(self) -> Sequence[UnsurePair]:
-        """Return the pairs that wait for a label, once all that was asked is learned from."""
+        """Return the pairs that wait for a label, those of hits first, once all is learned from."""
 
     async def label(self, pair: str, verdict: Verdict) -> None:
         """Give an admin's verdict."""

@@ -15,7 +15,7 @@ from typing import Any, Final
 from cacheserver.core import data_files
 
 TENANT: Final = "sample"
-MARK: Final = "Sample traffic of cacheserver."  # begins every system prompt of the sample
+MARK: Final = "Sample traffic."  # begins every system prompt of the sample
 FAILS: Final = "Which of our suppliers had a delay?"  # the simulated Claude is overloaded by it
 FAILED_STATUS: Final = 529
 

@@ -111,8 +111,13 @@ class AdminPage:
         """Allow console messages that contain one of these: the test provokes them."""
         self.expected += messages
 
+    async def charted(self) -> None:
+        """Wait until every chart is drawn: the library is loaded when it is needed."""
+        await expect(self.main.locator(".chart > [role=img]:empty")).to_have_count(0)
+
     async def picture(self, name: str) -> None:
         """Keep a picture of the whole page in `var/screens`."""
+        await self.charted()
         PICTURES.mkdir(parents=True, exist_ok=True)
         file = PICTURES / f"{name}.png"
         await self.page.screenshot(path=file, full_page=True, animations="disabled")

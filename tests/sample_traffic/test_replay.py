@@ -58,14 +58,16 @@ async def test_a_replay_fills_every_list(new: House) -> None:
     assert outcomes["coalesced"] == 3
     assert outcomes["deferred"] == 3
     assert outcomes["bypass"] >= 1
-    assert min(outcomes["exact"], outcomes["semantic"]) >= 20
-    assert min(done["labels"], done["feedback"]) >= 5
+    assert min(outcomes["exact"], outcomes["semantic"]) >= 15
+    assert min(done["labels"], done["feedback"]) >= 3
 
     usage = await got(new, f"/v1/usage?tenant={traffic.TENANT}")
     decisions = usage["totals"]["decisions"]
-    assert {kind: decisions[kind] for kind in ("exact", "semantic", "miss")} == {
-        kind: outcomes[kind] for kind in ("exact", "semantic", "miss")
+    assert {kind: decisions[kind] for kind in ("exact", "semantic")} == {
+        kind: outcomes[kind] for kind in ("exact", "semantic")
     }
+    jobs = decisions["miss"] - outcomes["miss"]  # those that have ended
+    assert 0 <= jobs <= outcomes["deferred"]
     assert usage["totals"]["unpriced"] == 0
     assert usage["wrong_hits"]["labels"] >= 5
     left = await got(new, f"/admin/v1/labels/queue?tenant={traffic.TENANT}&limit=200")

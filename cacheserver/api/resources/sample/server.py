@@ -18,7 +18,7 @@ from cacheserver.sample_traffic.traffic import TENANT
 # most of this budget: there is an alert to be seen.
 _SETTINGS: Final[Mapping[str, Any]] = {
     "default_ttl_s": 86_400,
-    "bar": {"target": 0.05},
+    "bar": {"target": 0.02},
     "batching": {"flush_age_s": 10},
     "budgets": {"daily": {"usd": 0.15}, "at_limit": "warn"},
 }
@@ -76,6 +76,7 @@ class SampledServer:
             return []
         await calibration.learner.idle()
         pairs = await calibration.label_queue.pairs(TENANT)
+        pairs.sort(key=lambda one: not one.served)
         return [UnsurePair(one.id, one.query_a, one.query_b) for one in pairs]
 
     async def label(self, pair: str, verdict: Verdict) -> None:

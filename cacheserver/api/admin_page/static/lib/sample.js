@@ -50,7 +50,7 @@ export function SampleStart({ changed }) {
   if (error) return html`<${ErrorBox} error=${error} />`;
   if (progress === null) return null;
   if (!progress.available) {
-    return html`<p class="note">To look around first: a server with <code>CACHESERVER_UPSTREAM=simulated</code>, and a data directory and port of its own, can replay sample traffic.</p>`;
+    return html`<p class="footnote">To look around first: a server with <code>CACHESERVER_UPSTREAM=simulated</code>, and a data directory and port of its own, can replay sample traffic.</p>`;
   }
   return html`<div class="sample">
     <${Button} kind="primary" busy=${progress.state === "running"} onClick=${start}>Replay sample traffic<//>

@@ -136,7 +136,7 @@ function Saved({ data, names, against, setChoice }) {
               <span class=${usd < 0 ? "tone-bad" : ""}>${money(usd)}</span>
             </li>`)}
           </ul>`}
-      <p class="note">${explained(against, shown, found)}</p>
+      <p class="footnote">${explained(against, shown, found)}</p>
     </div>
   <//>`;
 }
@@ -292,7 +292,7 @@ function WrongHits({ data, admin }) {
       <div class="interval-point" style=${{ left: at(share) }}></div>
       ${target !== null && html`<div class="interval-target" style=${{ left: at(target) }}></div>`}
     </div>`}
-    <p class="note">${known && `By ${count(labels)} labels of hits. `}${admin && (known
+    <p class="footnote">${known && `By ${count(labels)} labels of hits. `}${admin && (known
       ? html`<a href=${screenUrl("review")}>Reviewing pairs</a> narrows the interval.`
       : html`<a href=${screenUrl("review")}>Review pairs</a> to measure it.`)}</p>
   <//>`;
@@ -310,7 +310,7 @@ function LatencyCard({ latency }) {
     ${rows.length
       ? html`<${Table} label="Latency by answer" columns=${columns} rows=${rows} rowKey="kind" />`
       : html`<p class="hint">No request since the start.</p>`}
-    <p class="note">This server, since ${moment(latency.since)}.</p>
+    <p class="footnote">This server, since ${moment(latency.since)}.</p>
   <//>`;
 }
 

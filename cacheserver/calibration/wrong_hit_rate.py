@@ -8,10 +8,23 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 from cacheserver.core.types import Nanodollars
-from cacheserver.matching.calibration import Label
 from cacheserver.matching.conformal_bound import wilson
+
+
+class Verdict(Protocol):
+    """Part of a label that the share is made of."""
+
+    @property
+    def right(self) -> bool: ...
+
+    @property
+    def weight(self) -> float: ...
+
+    @property
+    def served(self) -> bool: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +50,7 @@ class WrongHits:
     cost_high: Nanodollars
 
 
-def share_of(labels: Sequence[Label]) -> WrongShare | None:
+def share_of(labels: Sequence[Verdict]) -> WrongShare | None:
     """Return the share by the labels of hits, each weighted by its sampling; None without any."""
     served = [label for label in labels if label.served]
     total = sum(label.weight for label in served)

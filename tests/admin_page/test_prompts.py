@@ -63,3 +63,19 @@ async def test_tokens_prefixes_and_what_keeps_prompts_apart_are_shown(
     await expect(main.get_by_text("9999-99-99 99:99")).to_be_visible()
     await expect(main.get_by_role("img", name="Changes at")).to_be_visible()
     assert await admin.accessibility() == []
+
+
+async def test_answers_of_an_old_prompt_are_looked_at_and_copied(
+    admin: AdminPage, house: House
+) -> None:
+    for topic in ("refunds", "parcels", "invoices", "vouchers", "returns"):
+        await house.ask(f"What is to be known about {topic}?", system=SYSTEM)
+    await house.ask("Do you deliver on Sundays?", system=f"{SYSTEM} Be kind.")
+    await admin.open("prompts")
+    await admin.main.get_by_role("button", name="Copy them").click()
+    dialog = admin.page.get_by_role("dialog")
+    await expect(dialog.get_by_text("What is to be known about refunds?")).to_be_visible()
+    await dialog.get_by_role("button", name="Copy", exact=True).click()
+    await expect(admin.page.get_by_text("5 answers were copied.")).to_be_visible()
+    again = await house.ask("What is to be known about refunds?", system=f"{SYSTEM} Be kind.")
+    assert again.headers["x-cache"] == "semantic"

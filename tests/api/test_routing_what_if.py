@@ -113,6 +113,10 @@ async def test_rules_are_shown_with_their_origin(house: House) -> None:
     await asked(house, "Extract the name.", headers={"x-cache-task": "extraction"})
     free = await what_if(house, routing={"tasks": {"extraction": {"min_agreement": None}}})
     assert [one["to"] for one in free["examples"]] == [HAIKU]
+    await asked(house, "Write a loop.", headers={"x-cache-task": "code"})
+    tried = {"tier": "low", "min_agreement": 0.8}
+    (held,) = (await what_if(house, routing={"tasks": {"code": tried}}))["examples"]
+    assert (held["from"], held["to"], held["to_reason"]) == (OPUS, SONNET, "trial-unproven")
 
 
 async def test_a_tenant_without_content_shows_no_question(tmp_path: Path) -> None:

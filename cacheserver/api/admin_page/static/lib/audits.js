@@ -61,7 +61,7 @@ function UploadForm() {
   };
   const error = form.errors.file;
   return html`<${Card} title="Audit a log"
-      hint="Estimates from your own log what the cache would have saved: nothing in it is sent anywhere.">
+      hint="Estimates from your own log what the cache would have saved. Claude is not asked.">
     <${Form} form=${form} submit=${form.busy ? "Uploading…" : "Upload and audit"}>
       <div class="field">
         <label for=${id}>Log</label>

@@ -1,11 +1,14 @@
 // What Claude's prompt cache saved, which prefixes pay, and what keeps prompts apart.
-import { html } from "./html.js";
-import { address } from "./api.js";
+import { html, useEffect, useState } from "./html.js";
+import { address, send } from "./api.js";
+import { Confirm } from "./dialog.js";
 import { count, moment, money, percent } from "./format.js";
-import { Badge, Card, Empty, Figure, Figures, Loaded, Meter, Time } from "./parts.js";
+import {
+  Badge, Button, Card, Empty, ErrorBox, Figure, Figures, Loaded, Meter, Skeleton, Time, notify,
+} from "./parts.js";
 import { setParams } from "./router.js";
 import { PagedTable, Table, usePages } from "./table.js";
-import { Choice } from "./tenants.js";
+import { Choice, mayTune } from "./tenants.js";
 import { useApi } from "./use.js";
 
 const KINDS = {
@@ -19,7 +22,7 @@ const TONES = { pays: "good", "rarely-reused": null, "seen-once": null, "too-sho
 const CODES = { pays: "pays", "rarely-reused": "rarely reused", "seen-once": "seen once", "too-short": "too short" };
 const LIVES = { "5m": "5 minutes", "1h": "an hour" };
 
-export function PromptCacheTab({ tenant, params }) {
+export function PromptCacheTab({ tenant, params, session }) {
   const path = `/admin/v1/prompts/${encodeURIComponent(tenant)}`;
   const hours = HOURS.some(([name]) => name === params.hours) ? params.hours : "24";
   const used = useApi(path, { hours });
@@ -30,7 +33,7 @@ export function PromptCacheTab({ tenant, params }) {
     <//>
     <${Prefixes} path=${path} />
     <${Fragments} path=${path} />
-    <${Versions} path=${path} />
+    <${Versions} path=${path} session=${session} />
   </div>`;
 }
 
@@ -70,7 +73,7 @@ function Prefixes({ path }) {
     { key: "tokens", label: "Tokens", align: "end", render: (row) => count(row.tokens) },
     { key: "sightings", label: "Seen", align: "end", render: (row) => row.sightings.toFixed(0) },
     { key: "reuse", label: "Again in 5 min, 1 h", align: "end", render: (row) => `${percent(row.reuse["5m"], 0)}, ${percent(row.reuse["1h"], 0)}` },
-    { key: "account_usd", label: "Today", align: "end", render: (row) => money(row.account_usd) },
+    { key: "account_usd", label: "Saved today", align: "end", render: (row) => money(row.account_usd) },
     { key: "live", label: "At Claude now", render: (row) => row.live ? html`<${Badge} tone="good">for ${LIVES[row.ttl]}<//>` : "no" },
     { key: "last_at", label: "Last", render: (row) => html`<${Time} at=${row.last_at} />` },
   ];
@@ -131,9 +134,10 @@ function withCode(text) {
   return text.split("`").map((part, at) => (at % 2 ? html`<code key=${at}>${part}</code>` : part));
 }
 
-function Versions({ path }) {
+function Versions({ path, session }) {
   const listed = `${path}/versions`;
   const found = useApi(listed);
+  const [copying, setCopying] = useState(null);
   const columns = [
     { key: "digest", label: "Version", render: (row) => html`<code>${row.digest.slice(0, 8)}</code>` },
     { key: "first_at", label: "First", render: (row) => moment(row.first_at) },
@@ -150,8 +154,34 @@ function Versions({ path }) {
           <h3>${space.namespace}</h3>
           ${space.changes.map((change) => html`<p key=${change.at} class="hint">${moment(change.at)}:
             <code>${change.from.slice(0, 8)}</code> was replaced by <code>${change.to.slice(0, 8)}</code>;
-            ${count(change.entries_left_behind)} stored answers were left behind.</p>`)}
+            ${count(change.entries_left_behind)} stored answers were left behind.
+            ${change.entries_left_behind > 0 && mayTune(session) && html` <${Button} kind="small"
+              onClick=${() => setCopying({ namespace: space.namespace, from: change.from, to: change.to })}>Copy them…<//>`}</p>`)}
           <${Table} label=${`Versions of ${space.namespace}`} columns=${columns} rows=${space.versions} rowKey="digest" />
         </div>`)}<//>
+    ${copying && html`<${CopyAnswers} path=${`${path}/carry-over`} change=${copying} onClose=${() => setCopying(null)}
+      done=${found.reload} />`}
+  <//>`;
+}
+
+/** Copy the answers of one version to the next, after a look at their questions. */
+function CopyAnswers({ path, change, onClose, done }) {
+  const [tried, setTried] = useState(null);
+  const [error, setError] = useState(null);
+  useEffect(() => {
+    send("POST", path, { ...change, dry_run: true }).then(setTried, setError);
+  }, []);
+  const copy = async () => {
+    const { carried } = await send("POST", path, { ...change, dry_run: false });
+    notify(`${count(carried)} answers were copied.`);
+    done();
+  };
+  return html`<${Confirm} title="Copy answers to the new version?" submit="Copy" act=${copy} onClose=${onClose}>
+    <p>An answer that was made under the old prompt may be wrong under the new one. A copy is found by similarity
+      and lives as long as its original.</p>
+    ${error && html`<${ErrorBox} error=${error} />`}
+    ${!error && !tried && html`<${Skeleton} />`}
+    ${tried && html`<p>${count(tried.found)} answers, to these questions${tried.found > tried.questions.length ? " and others" : ""}:</p>
+      <ul class="text-block">${tried.questions.map(({ entry, question }) => html`<li key=${entry}>${question ?? "not shown: this tenant keeps no content"}</li>`)}</ul>`}
   <//>`;
 }

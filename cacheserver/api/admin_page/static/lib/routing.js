@@ -53,11 +53,11 @@ function Rules({ path, shown }) {
         hint=${rules.enabled ? "With the model “auto”. Other questions go by their difficulty."
           : `Routing is off: “auto” is ${shown.default_model}.`}>
       ${ruled.length > 0 && html`<${Table} label="Tasks with a rule" columns=${tasks} rows=${ruled} rowKey="task" />`}
-      <dl class=${`facts ${ruled.length > 0 ? "below" : ""}`}>
+      <div class=${ruled.length > 0 ? "below" : ""}><dl class="facts">
         ${TIERS.map((tier) => [tier, usual.filter((row) => row.tier === tier)]).filter(([, rows]) => rows.length > 0)
           .map(([tier, rows]) => html`<dt key=${tier}>${rows[0].model}</dt>
             <dd>${rows.map(({ task }) => task).join(", ")}</dd>`)}
-      </dl>
+      </dl></div>
       <p class="hint after">The lower list is the server's own; a rule in the tenant's settings replaces a line of it.</p>
     <//>
     <div class="third stack">
@@ -123,7 +123,9 @@ function WhatIf({ path, tenant, shown, session, reload }) {
     async (values) => {
       const given = changes(values, rules);
       const limit = Number(values.limit);
-      setResult({ given, ...(await send("POST", `${path}/what-if`, { routing: given, limit })) });
+      const found = await send("POST", `${path}/what-if`, { routing: given, limit });
+      const examples = found.examples.map((row) => ({ ...row, tenant }));
+      setResult({ given, ...found, examples });
     },
     { names: (field) => (field.startsWith("routing.overrides") ? "override_from" : field.split(".").at(-1)) },
   );
@@ -182,7 +184,7 @@ function Result({ result, stale, apply }) {
     { key: "from", label: "Was", render: (row) => html`<div class="nowrap">${row.from}<div class="hint">${row.from_reason}</div></div>` },
     { key: "to", label: "Would be", render: (row) => html`<div class="nowrap">${row.to}<div class="hint">${row.to_reason}</div></div>` },
     { key: "cost", label: "Cost", align: "end", render: (row) => `${money(row.before_usd)} → ${money(row.after_usd)}` },
-    { key: "id", label: "", render: (row) => html`<a href=${screenUrl("requests", { id: row.decision_id })}>Request</a>` },
+    { key: "id", label: "", render: (row) => html`<a href=${screenUrl("requests", { tenant: row.tenant, decision: row.decision_id })}>Request</a>` },
   ];
   if (result.requests === 0) {
     return html`<div role="status"><${Empty} title="No call to replay">This tenant asked Claude nothing in the last day.<//></div>`;

@@ -136,7 +136,7 @@ function CouldWait({ tenant }) {
   return html`<${Card} title="Could have waited" api=${path}
     hint="Requests that came in bursts at regular times since this server's start. Whether they may wait, you know.">
     <${Loaded} of=${found}>${(rows) => rows.length === 0
-      ? html`<${Empty} title="No regular bursts so far">From the third burst at regular times on they are listed here.<//>`
+      ? html`<${Empty} title="No regular bursts so far">From the fifth burst at regular times on they are listed here.<//>`
       : html`<${Table} label="Could have waited" columns=${columns} rows=${rows}
           rowKey=${(row) => JSON.stringify([row.tenant, row.task, row.model, row.key_id])} />`}<//>
   <//>`;

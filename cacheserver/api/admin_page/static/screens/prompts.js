@@ -21,6 +21,6 @@ export default function Prompts({ session, params }) {
       </div><//>
     <${Tabs} label="Views" tabs=${TABS} value=${tab} onChange=${(name) => setParams({ tab: name })} />
     ${tab === "cache"
-      ? html`<${PromptCacheTab} key=${tenant} tenant=${tenant} params=${params} />`
+      ? html`<${PromptCacheTab} key=${tenant} tenant=${tenant} params=${params} session=${session} />`
       : html`<${RoutingTab} key=${tenant} tenant=${tenant} session=${session} />`}`;
 }

@@ -23,6 +23,8 @@ def _extra(name: str) -> Mapping[str, Any]:
 
 LIVE: Final = tuple(name for name in Settings.model_fields if _extra(name).get("live"))
 
+_BARS: Final = ("similarity", "target")  # either decides a bar
+
 # A value of these is a place or an address that may hold a password.
 _MASKED: Final = frozenset({"redis_url", "encryption_key_command", "encryption_old_key_command"})
 
@@ -48,9 +50,12 @@ def changed(base: Settings, own: Mapping[str, Any], *, asked: Collection[str] = 
     if "target" in own:
         given.pop("similarity", None)
     try:
-        return Settings(**{**given, **own})
+        found = Settings(**{**given, **own})
     except ValidationError as wrong:
         first = wrong.errors(include_url=False, include_input=False, include_context=False)[0]
+    else:
+        _check_least(found, own)
+        return found
     message = str(first["msg"]).removeprefix("Value error, ")
     blamed = [name for name in asked if f"`{variable(name)}`" in message]  # by a rule on several
     named = str(first["loc"][0]) if first["loc"] else next(iter((*blamed, *asked)), "settings")
@@ -58,14 +63,72 @@ def changed(base: Settings, own: Mapping[str, Any], *, asked: Collection[str] = 
 
 
 def readable(base: Settings, own: Mapping[str, Any]) -> dict[str, Any]:
-    """Return those of `own` that hold here, in their order."""
+    """Return those of `own` that hold here: all, or as many as hold together.
+
+    A value may hold only with another, such as a longer default TTL with a longer maximum. So those
+    that were left out are tried again after each that was added.
+    """
+    if _holds(base, own):
+        return dict(own)
     found: dict[str, Any] = {}
-    for name, value in own.items():
-        try:
-            changed(base, found | {name: value})
-        except BadRequest:
-            continue
-        found[name] = value
+    left = {name: value for name, value in own.items() if name in LIVE}
+    while added := next((n for n, v in left.items() if _holds(base, found | {n: v})), None):
+        found[added] = left.pop(added)
+    return found
+
+
+def merged(base: Settings, before: dict[str, Any], given: dict[str, Any]) -> dict[str, Any]:
+    """Return what is stored after a change of `before`; null returns a value to the environment.
+
+    What does not hold here stays stored, for the version that reads it. A target takes the place of
+    a similarity that was changed before, and the other way round. Raises `BadRequest` naming the
+    field, also if not all of the change would be in force, or more than it.
+    """
+    check_names(given)
+    set_now = {name for name, value in given.items() if value is not None}
+    if set_now >= set(_BARS):
+        raise BadRequest("similarity", "and `target`: set one; a bar is decided in one way")
+    dropped = {other for name, other in (_BARS, _BARS[::-1]) if name in set_now}
+    kept = {name: value for name, value in before.items() if name not in dropped}
+    asked = _without_nulls(readable(base, kept) | given)
+    changed(base, asked, asked=given)
+    after = _without_nulls(kept | given)
+    in_force = readable(base, after)
+    if in_force != asked:
+        name = min(in_force.keys() ^ asked.keys())
+        raise BadRequest(
+            name, "is stored and not in force; it would be after this change: change it too"
+        )
+    return after
+
+
+def _without_nulls(values: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in values.items() if value is not None}
+
+
+def _holds(base: Settings, own: Mapping[str, Any]) -> bool:
+    try:
+        changed(base, own)
+    except BadRequest:
+        return False
+    return True
+
+
+def _check_least(found: Settings, own: Mapping[str, Any]) -> None:
+    """Raise `BadRequest` for a value that only the environment may have."""
+    for name in own:
+        least, value = _extra(name).get("live_least"), getattr(found, name)
+        if least is not None and value is not None and value < least:
+            raise BadRequest(name, f"must be at least {least} here; less needs `{variable(name)}`")
+
+
+def need_prices(settings: Settings) -> dict[str, str]:
+    """Return the models that must have a price, by the setting that needs it."""
+    found = {}
+    if settings.verify_usd_per_day:
+        found["verify_usd_per_day"] = settings.verify_model
+    if settings.compare_with is not None:
+        found["compare_with"] = settings.compare_with
     return found
 
 
@@ -83,6 +146,7 @@ def described(base: Settings, now: Settings, own: Mapping[str, Any]) -> list[dic
             "default": _extra(name).get("shown") or _shown(name, about.default),
             "origin": "admin" if name in own else base.origin(name),
             "live": name in LIVE,
+            "live_least": _extra(name).get("live_least"),
             "help": about.description,
             "why": _extra(name).get("why"),
             "choices": _choices(about.annotation),

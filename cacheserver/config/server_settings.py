@@ -11,6 +11,7 @@ from cacheserver.config.feature_list import FeatureList
 from cacheserver.config.fields import Secret, setting
 from cacheserver.config.sizes import Bytes
 from cacheserver.core.features import FEATURES
+from cacheserver.core.types import LEAST_BODY_BYTES
 
 
 class ServerSettings(BaseModel):
@@ -41,6 +42,7 @@ class ServerSettings(BaseModel):
         "The largest request body; `32MiB`, `512MB` and plain bytes are understood.",
         "Anthropic's own limit for Messages (32 MB).",
         live=True,
+        live_least=LEAST_BODY_BYTES,
     )
     max_audit_bytes: Bytes = setting(
         1_000_000_000,
@@ -100,6 +102,12 @@ class ServerSettings(BaseModel):
         "None is off: each does nothing until a tenant's settings or a request ask for it, or "
         "costs nothing that is not saved.",
         shown="none",
+    )
+    live_settings: Literal["follow", "ignore"] = setting(
+        "follow",
+        "Whether settings that admins changed through the API hold on this server; `ignore`: only "
+        "those of its environment do.",
+        "A changed setting must outlive a restart. `ignore` is the way out of one that does harm.",
     )
     log_level: Literal["debug", "info", "warning", "error"] = setting(
         "info",

@@ -344,6 +344,8 @@ def settings_table() -> str:
         assert isinstance(extra, dict)  # each is made by `setting`
         default = extra.get("shown") or ("none" if about.default is None else f"`{about.default}`")
         live = "yes" if extra.get("live") else "no"
+        if (least := extra.get("live_least")) is not None:
+            live += f", from `{least}`"
         text = f"{about.description} | {extra['why']}"
         rows.append(f"| `{variable(name)}` | {default} | {live} | {text} |")
     return "\n".join(rows) + "\n"

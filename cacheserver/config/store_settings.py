@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Final
 
 from pydantic import BaseModel, Field
 
 from cacheserver.config.fields import Secret, setting
 from cacheserver.config.sizes import BytesLimit
+
+# A hundredth of the default of answers: a unit that was forgotten (`2` for `2GB`) deletes nothing.
+_LEAST_BYTES: Final = 10_000_000
 
 
 class StoreSettings(BaseModel):
@@ -56,12 +60,14 @@ class StoreSettings(BaseModel):
         gt=0,
         le=60,
         live=True,
+        live_least=0.01,  # less answers every request without the store
     )
     max_bytes: BytesLimit = setting(
         1_000_000_000,
         "Bytes of stored answers; beyond it the least useful are removed. `unlimited`: no bound.",
         "About 400,000 answers of 2.5 kB, and no surprise on a laptop.",
         live=True,
+        live_least=_LEAST_BYTES,
     )
     hot_bytes: int = setting(
         64_000_000,
@@ -76,12 +82,14 @@ class StoreSettings(BaseModel):
         "Bytes of decision records, which live a day at most; beyond it the oldest are removed.",
         "Some 170,000 of 1.5 kB: a day of two requests a second, half an hour of a hundred.",
         live=True,
+        live_least=_LEAST_BYTES,
     )
     max_ledger_bytes: BytesLimit = setting(
         250_000_000,
         "Bytes of ledger rows in Redis; beyond it the oldest are moved to files.",
         "A million rows of 250 bytes: a month of 23 requests a minute.",
         live=True,
+        live_least=_LEAST_BYTES,
     )
     max_job_bytes: BytesLimit = setting(
         500_000_000,
@@ -89,6 +97,7 @@ class StoreSettings(BaseModel):
         "removed; if those are not enough, a new job is answered 429.",
         "Two of the largest batches (256 MB), packed to half, with their answers.",
         live=True,
+        live_least=_LEAST_BYTES,
     )
     max_label_bytes: BytesLimit = setting(
         250_000_000,
@@ -96,6 +105,7 @@ class StoreSettings(BaseModel):
         "labels for longest start anew.",
         "Some 600,000 labels of 420 bytes: six tenants with all the 100,000 each may have.",
         live=True,
+        live_least=_LEAST_BYTES,
     )
     ledger_file_days: int = setting(
         365,
@@ -103,7 +113,6 @@ class StoreSettings(BaseModel):
         "A year, to be held against last year's.",
         ge=1,
         le=36_500,
-        live=True,
     )
     encryption_key_file: Path | None = setting(
         None,

@@ -62,11 +62,11 @@ async def build(
             store.redis,
             prefix=store.prefix,
             folder=folder,
+            file_days=live.base.ledger_file_days,
             damaged=metrics.swallowed,
         )
 
         def use(settings: Settings) -> None:
-            retained.file_days = settings.ledger_file_days
             retained.max_bytes = settings.max_ledger_bytes
 
         live.listen(use)

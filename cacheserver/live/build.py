@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Collection
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
+from cacheserver.config import live_settings
 from cacheserver.config.settings import Settings
+from cacheserver.core.errors import BadRequest
 from cacheserver.live.documents import LiveDocuments
 from cacheserver.live.follower import LiveFollower
 from cacheserver.live.prices import LivePrices
@@ -31,7 +33,20 @@ async def build(
     """Read what admins have changed, and follow it until the block ends. Raises `StoreError`."""
     documents = LiveDocuments(store.redis, prefix=store.prefix)
     settings = LiveSettings(base, documents, metrics.swallowed)
-    prices = LivePrices(pricer, documents, clock, metrics.swallowed)
+    prices = LivePrices(
+        pricer,
+        documents,
+        clock,
+        metrics.swallowed,
+        needed=lambda: live_settings.need_prices(settings.current),
+    )
+
+    def check_prices(now: Settings, names: Collection[str]) -> None:
+        for name, model in live_settings.need_prices(now).items():
+            if name in names and not pricer.steps(model, clock()):
+                raise BadRequest(name, f"no price of `{model}` is known; give it one first")
+
+    settings.check(check_prices)
     follower = LiveFollower(documents, (settings, prices), metrics.swallowed)
     await follower.follow()
     follower.start()

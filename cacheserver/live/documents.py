@@ -6,14 +6,16 @@ P live  hash: name of a document -> its JSON
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import Any, Final
 
 import orjson
 
-from cacheserver.core.errors import StoreError
+from cacheserver.core.errors import BadRequest, StoreError
 from cacheserver.storage.connection import PREFIX, Connection, command, run_script
 
 _TRIES: Final = 50  # to change a document that others change at the same time
+_MOST_BYTES: Final = 256 * 1024  # every server reads it every two seconds
 
 # ARGV: key, name, what it was ('' none), what it becomes ('' nothing). Returns 1 if it was that.
 _REPLACE: Final = """
@@ -27,12 +29,25 @@ return 1
 Document = dict[str, Any]
 
 
+@dataclass(frozen=True, slots=True)
+class Changed:
+    """A change that was stored. `raw` is what a reader takes."""
+
+    before: Document
+    after: Document
+    raw: bytes | None
+
+
 class LiveDocuments:
-    """Store of the documents. Every method raises `StoreError`."""
+    """Store of the documents. Every method raises `StoreError`.
+
+    `writes` counts the changes made here: what was read before the last of them may be old.
+    """
 
     def __init__(self, redis: Connection, *, prefix: str = PREFIX) -> None:
         self._redis = redis
         self._key = f"{prefix}live"
+        self.writes = 0
         self._replace = redis.register_script(_REPLACE)
 
     async def read(self) -> Mapping[str, bytes]:
@@ -40,17 +55,21 @@ class LiveDocuments:
         found = await command(self._redis, "HGETALL", self._key)
         return {name.decode(): text for name, text in found.items()}
 
-    async def change(
-        self, name: str, changed: Callable[[Document], Document]
-    ) -> tuple[Document, Document]:
-        """Change a document by `changed`, which may refuse. Returns it before and after."""
+    async def change(self, name: str, changed: Callable[[Document], Document]) -> Changed:
+        """Change a document by `changed`, which may refuse.
+
+        Raises `BadRequest` if it would be too large.
+        """
         for _ in range(_TRIES):
             stored = await command(self._redis, "HGET", self._key, name)
             before = decode(stored)
             after = changed(before)
             text = orjson.dumps(after) if after else b""
+            if len(text) > _MOST_BYTES:
+                raise BadRequest(name, f"would have more than {_MOST_BYTES:,} bytes in all")
             if await run_script(self._replace, self._key, name, stored or b"", text):
-                return before, after
+                self.writes += 1
+                return Changed(before, after, text or None)
         raise StoreError("it is being changed by others; nothing was stored")
 
 

@@ -41,7 +41,10 @@ class LiveFollower:
 
     async def follow(self) -> None:
         """Read the documents once. Raises `StoreError`."""
+        writes = self._documents.writes
         found = await self._documents.read()
+        if self._documents.writes != writes:
+            return  # it may have been read before a change that is in force here already
         for one in self._followed:
             one.take(found.get(one.name))
 

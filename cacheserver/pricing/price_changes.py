@@ -1,19 +1,21 @@
 """Price changes that an admin makes while servers run. Pure.
 
-    {"claude-haiku-5-5": {"input": "0.08",                          # short prompts
-                          "long_prompts": {"100000": {"input": "0.16"}},
-                          "fast": {"input": "0.5", ...},
-                          "since": 1790000000}}
+    {"claude-haiku-5-5": [{"since": 1790000000,
+                           "input": "0.08",                          # short prompts
+                           "long_prompts": {"100000": {"input": "0.16"}},
+                           "fast": {"input": "0.5", ...}},
+                          {"since": 1790007200}]}                    # back to the default
 
 Rule: a change names prices of one step of a model, and leaves the others as the package or the
-price file has them. It holds from the hour in which it was made, so an earlier call is never
-priced by it.
+price file has them. It holds from the hour in which it was made until the next one: earlier ones
+are kept for two days, so a call is priced as of its time.
 """
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+import math
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from decimal import Decimal, InvalidOperation
 from typing import Any, Final
@@ -28,14 +30,16 @@ _BATCH: Final = Decimal("0.5")  # of the standard price, as everywhere
 _MOST: Final = Decimal(1_000_000)  # USD per million tokens: a dollar a token
 _LONGEST: Final = 12  # digits after the point; a nanodollar a token has three
 _MOST_MODELS: Final = 200
+_MOST_STEPS: Final = 16  # of a model, by prompt length; published prices have two
+_KEPT_S: Final = 48 * _HOUR_S  # a batch is priced up to 24 hours after it was sent
 _MOST_STEP: Final = 100_000_000  # tokens of a prompt
 
-Own = dict[str, dict[str, Any]]  # as it is stored
+Own = dict[str, list[dict[str, Any]]]  # as it is stored: changes of each model, oldest first
 
 
 @dataclass(frozen=True, slots=True)
 class _Change:
-    """Prices of one model: by speed and step, those that are changed."""
+    """Prices of one model: by speed and step, those that are changed. None: the default again."""
 
     since: float
     steps: Mapping[str, Mapping[int, Mapping[str, Decimal]]]
@@ -43,9 +47,9 @@ class _Change:
 
 @dataclass(frozen=True, slots=True)
 class PriceChanges:
-    """Changes by model. `digest` differs whenever a price does."""
+    """Changes by model, oldest first. `digest` differs whenever a price does."""
 
-    models: Mapping[str, _Change] = field(default_factory=dict)
+    models: Mapping[str, Sequence[_Change]] = field(default_factory=dict)
     digest: str = ""
 
     def over(
@@ -53,15 +57,15 @@ class PriceChanges:
     ) -> Ladder:
         """Return `base` with the changes of the first of `names` that has some.
 
-        A change of a step that `base` lacks begins with the prices reached there.
+        A change of a step that `base` lacks begins with the prices of the step below it.
         """
-        change = next((self.models[name] for name in names if name in self.models), None)
-        steps = {} if change is None else change.steps.get(speed, {})
-        if change is None or not steps or at < change.since:
+        changed = (self._steps(name, at) for name in names)
+        steps = next((found for found in changed if found), {}).get(speed, {})
+        if not steps:
             return base
-        found = []
-        for start in sorted({start for start, _ in base} | set(steps)):
-            rates = _reached(base, start)
+        own, found = dict(base), list[tuple[int, Rates]]()
+        for start in sorted({*own, *steps}):
+            rates = own.get(start) or (found[-1][1] if found else _NO_RATES)
             given = {
                 kind: rate * _BATCH if batch and kind != "web_search" else rate
                 for kind, rate in steps.get(start, {}).items()
@@ -71,23 +75,43 @@ class PriceChanges:
 
     def changes(self, model: str, at: float) -> bool:
         """Return whether a model's prices are an admin's at that time."""
-        return model in self.models and at >= self.models[model].since
+        return bool(self._steps(model, at))
+
+    def _steps(self, model: str, at: float) -> Mapping[str, Mapping[int, Mapping[str, Decimal]]]:
+        reached = [one.steps for one in self.models.get(model, ()) if one.since <= at]
+        return reached[-1] if reached else {}
 
 
 def read(own: Mapping[str, Any]) -> PriceChanges:
     """Read what is stored. Raises `BadRequest` naming the field that is wrong."""
     models = {
-        model: _Change(
-            float(given["since"]),
-            {
-                "standard": _steps(f"{model}", given, long=True),
-                "fast": _steps(f"{model}.fast", given.get("fast") or {}, long=False),
-            },
-        )
-        for model, given in own.items()
+        model: [_change(model, given) for given in _versions(stored)]
+        for model, stored in own.items()
     }
-    digest = hashlib.sha256(repr(sorted(own.items())).encode()).hexdigest()[:8] if own else ""
+    now = sorted(latest(own).items())
+    digest = hashlib.sha256(repr(now).encode()).hexdigest()[:8] if now else ""
     return PriceChanges(models, digest)
+
+
+def readable(own: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the models whose changes can be read here."""
+    found = {}
+    for model, stored in own.items():
+        try:
+            read({model: stored})
+        except (BadRequest, KeyError, TypeError, ValueError, AttributeError):
+            continue
+        found[model] = stored
+    return found
+
+
+def latest(own: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+    """Return the last change of each model, without those back at the default.
+
+    `own` is readable.
+    """
+    last = {model: _versions(stored)[-1] for model, stored in own.items()}
+    return {model: one for model, one in last.items() if one.keys() > {"since"}}
 
 
 def merged(own: Mapping[str, Any], given: Mapping[str, Any], now: float) -> Own:
@@ -95,29 +119,34 @@ def merged(own: Mapping[str, Any], given: Mapping[str, Any], now: float) -> Own:
 
     Raises `BadRequest` naming the field that is wrong.
     """
-    found: Own = {model: dict(one) for model, one in own.items()}
+    if len(given) > 2 * _MOST_MODELS:  # as many taken back as made
+        raise BadRequest("prices", f"may change at most {_MOST_MODELS} models")
+    found, known = dict(own), readable(own)
+    current = latest(known)
+    since = int(now // _HOUR_S) * _HOUR_S
     for model, change in given.items():
         if not 0 < len(model) <= 128 or not model.isprintable() or not model.isascii():
             raise BadRequest("prices", "must name models, of 1 to 128 ASCII characters")
-        if change is None:
-            found.pop(model, None)
-            continue
-        before = {name: one for name, one in found.get(model, {}).items() if name != "since"}
-        after = _merged_rates(model, before, change, deep=True)
-        if after == before:
-            continue
+        before = {name: one for name, one in current.get(model, {}).items() if name != "since"}
+        after = {} if change is None else _merged_rates(model, before, change, deep=True)
+        kept = _versions(known[model]) if model in known else []
+        if after != before:
+            # Clocks of servers differ: a change is never older than the one before it.
+            at = max([since, *(one["since"] for one in kept[-1:])])
+            kept = [*(one for one in kept if one["since"] < at), {"since": at, **after}]
         found.pop(model, None)
-        if after:
-            found[model] = after | {"since": int(now // _HOUR_S) * _HOUR_S}
-    if len(found) > _MOST_MODELS:
+        if needed := _needed(kept, now):
+            found[model] = needed
+    if len(latest(readable(found))) > _MOST_MODELS:
         raise BadRequest("prices", f"may change at most {_MOST_MODELS} models")
     return found
 
 
-def complete(own: Own, ladder: Any) -> None:
+def complete(own: Mapping[str, Mapping[str, Any]], ladder: Any) -> None:
     """Raise `BadRequest` where a model without a price would have some prices only.
 
-    `ladder(model, speed)` returns its prices with the changes.
+    `own` are the changes that `latest` returns; `ladder(model, speed)` returns a model's prices
+    with them.
     """
     for model, one in own.items():
         for speed in ("standard", *(("fast",) if "fast" in one else ())):
@@ -128,6 +157,33 @@ def complete(own: Own, ladder: Any) -> None:
                     raise BadRequest(
                         f"{where}.{missing[0]}", "must be given: this model has no price of its own"
                     )
+
+
+def _versions(stored: Any) -> list[dict[str, Any]]:
+    """Return the changes of a model, one or more. Raises `ValueError` if there are none.
+
+    A single object is what was stored before earlier changes were kept.
+    """
+    if not stored:
+        raise ValueError("no change")
+    return [stored] if isinstance(stored, dict) else list(stored)
+
+
+def _needed(versions: Sequence[dict[str, Any]], now: float) -> list[dict[str, Any]]:
+    """Return the changes that a call of the last two days can have been made under."""
+    ends = [*(one["since"] for one in versions[1:]), math.inf]
+    found = [one for one, end in zip(versions, ends, strict=False) if end > now - _KEPT_S]
+    while found and found[0].keys() == {"since"}:
+        found = found[1:]  # the default holds before the first change anyway
+    return found
+
+
+def _change(model: str, given: Mapping[str, Any]) -> _Change:
+    steps = {
+        "standard": _steps(model, given, long=True),
+        "fast": _steps(f"{model}.fast", given.get("fast") or {}, long=False),
+    }
+    return _Change(float(given["since"]), {speed: one for speed, one in steps.items() if one})
 
 
 def _merged_rates(
@@ -159,6 +215,8 @@ def _merged_rates(
 def _merged_steps(where: str, own: Mapping[str, Any], given: object) -> dict[str, Any]:
     if not isinstance(given, Mapping):
         raise BadRequest(where, "must be an object: prompt tokens, and the prices above them")
+    if len(given) > 2 * _MOST_STEPS:  # as many taken back as made
+        raise BadRequest(where, f"may have at most {_MOST_STEPS} steps")
     found = dict(own)
     for over, value in given.items():
         path = f"{where}.{over}"[:128]
@@ -173,13 +231,18 @@ def _merged_steps(where: str, own: Mapping[str, Any], given: object) -> dict[str
             part := _merged_rates(path, own.get(step, {}), value, deep=False)
         ):
             found[step] = part
+    if len(found) > _MOST_STEPS:
+        raise BadRequest(where, f"may have at most {_MOST_STEPS} steps")
     return found
 
 
 def _steps(where: str, given: Mapping[str, Any], *, long: bool) -> dict[int, Mapping[str, Decimal]]:
     found = {0: _rates(where, given)}
     if long:
-        for over, rates in given.get("long_prompts", {}).items():
+        long_prompts = given.get("long_prompts", {})
+        if len(long_prompts) > _MOST_STEPS:
+            raise BadRequest(f"{where}.long_prompts", f"may have at most {_MOST_STEPS} steps")
+        for over, rates in long_prompts.items():
             found[int(over)] = _rates(f"{where}.long_prompts.{over}", rates)
     return {start: rates for start, rates in found.items() if rates}
 
@@ -209,12 +272,3 @@ def _rate(where: str, value: object) -> Decimal:
     if rate > _MOST or (isinstance(exponent, int) and -exponent > _LONGEST):
         raise BadRequest(where, f"must be at most {_MOST:,}, with at most {_LONGEST} decimals")
     return rate
-
-
-def _reached(base: Ladder, start: int) -> Rates:
-    """Return the prices of the step that holds above `start` tokens."""
-    found = _NO_RATES
-    for begins, rates in base:
-        if begins <= start:
-            found = rates
-    return found

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import UTC, date, datetime
 from decimal import ROUND_FLOOR, ROUND_HALF_EVEN, Decimal
 from typing import Any, TypeAlias, TypeVar
@@ -72,6 +72,22 @@ def billable(message: Mapping[str, Any], now: float | None = None) -> bool:
     return isinstance(details, Mapping) and details.get("category") in _BILLED_REFUSALS
 
 
+@dataclass(frozen=True, slots=True)
+class _InForce:
+    """Changes in force, and what was computed with them.
+
+    Threads price too. Each call uses one of these to its end, so no price of earlier changes gets
+    among those of later ones.
+    """
+
+    changes: PriceChanges
+    version: str
+    priced: dict[tuple[str, Usage, int], Priced | None] = field(default_factory=dict)
+    costs: dict[tuple[str, Usage, int], Nanodollars | None] = field(default_factory=dict)
+    ladders: dict[tuple[str, str, bool, int], Ladder] = field(default_factory=dict)
+    steps: dict[tuple[str, str, bool, int], WholeSteps | None] = field(default_factory=dict)
+
+
 class Pricer:
     """Pricer with a cache: a hit prices the same usage again, and a price lookup costs 20 us.
 
@@ -81,19 +97,12 @@ class Pricer:
     def __init__(self, overrides: PriceTable | None = None, *, remember: int = 4_096) -> None:
         self._overrides = overrides or PriceTable()
         self._remember = remember  # about 1 kB each
-        self._memo: dict[tuple[str, Usage, int], Priced | None] = {}
-        self._costs: dict[tuple[str, Usage, int], Nanodollars | None] = {}
-        self._ladders: dict[tuple[str, str, bool, int], Ladder] = {}
-        self._steps: dict[tuple[str, str, bool, int], WholeSteps | None] = {}
-        self._changes = PriceChanges()
-        self._version = _version(self._overrides)
+        self._now = _InForce(PriceChanges(), _version(self._overrides))
 
     def use(self, changes: PriceChanges) -> None:
         """Price with an admin's changes from now on."""
-        self._changes = changes
-        self._version = _version(self._overrides) + (f"+{changes.digest}" if changes.digest else "")
-        for memo in (self._memo, self._costs, self._ladders, self._steps):
-            memo.clear()
+        version = _version(self._overrides) + (f"+{changes.digest}" if changes.digest else "")
+        self._now = _InForce(changes, version)
 
     def with_changes(self, changes: PriceChanges, model: str, now: float, speed: str) -> Ladder:
         """Return a model's prices as they would be with other changes."""
@@ -106,7 +115,7 @@ class Pricer:
 
     def origin(self, model: str, now: float) -> str:
         """Return where a model's prices come from: `admin`, `file` or `package`."""
-        if self._changes.changes(model, now):
+        if self._now.changes.changes(model, now):
             return "admin"
         day = datetime.fromtimestamp(now, UTC).date()
         return "file" if self._overrides.knows(model, day) else "package"
@@ -114,7 +123,7 @@ class Pricer:
     @property
     def version(self) -> str:
         """Return the version of the prices, which is stored with each cost."""
-        return self._version
+        return self._now.version
 
     def price(self, model: str, usage: Usage, now: float) -> Priced | None:
         """Return what `usage` costs at `now` (Unix seconds); None where no price is known.
@@ -122,32 +131,37 @@ class Pricer:
         With iterations, they are the bill, each at its own model's price. The total is rounded
         once, to the nearest nanodollar, and what rounding leaves goes to the largest part.
         """
+        return self._price(self._now, model, usage, now)
+
+    def _price(self, by: _InForce, model: str, usage: Usage, now: float) -> Priced | None:
         key = (model, usage, int(now // 3_600))
-        if key not in self._memo:
-            priced = _priced(model, usage, self._ladder_at(now), self._version)
-            _put(self._memo, key, priced, self._remember)
-        return self._memo[key]
+        try:
+            return by.priced[key]
+        except KeyError:
+            found = _priced(model, usage, self._ladder_at(by, now), by.version)
+            _put(by.priced, key, found, self._remember)
+            return found
 
     def cost(self, model: str, usage: Usage, now: float) -> Nanodollars | None:
         """Return the total of `price` alone, which is faster for a new usage."""
-        key = (model, usage, int(now // 3_600))
+        by, key = self._now, (model, usage, int(now // 3_600))
         try:
-            return self._costs[key]
+            return by.costs[key]
         except KeyError:
-            found = self._total(model, usage, now)
-            _put(self._costs, key, found, self._remember)
+            found = self._total(by, model, usage, now)
+            _put(by.costs, key, found, self._remember)
             return found
 
-    def _total(self, model: str, usage: Usage, now: float) -> Nanodollars | None:
+    def _total(self, by: _InForce, model: str, usage: Usage, now: float) -> Nanodollars | None:
         batch = usage.service_tier == "batch"
         key = (model, usage.speed, batch, int(now // 3_600))
-        if key not in self._steps:
-            if len(self._steps) >= self._remember:
-                self._steps.clear()
-            self._steps[key] = whole(self._ladder_at(now)(model, usage.speed, batch))
-        steps = self._steps[key]
+        try:
+            steps = by.steps[key]
+        except KeyError:
+            steps = whole(self._ladder_at(by, now)(model, usage.speed, batch))
+            _put(by.steps, key, steps, self._remember)
         if steps is None or usage.iterations or usage.web_searches:
-            priced = self.price(model, usage, now)
+            priced = self._price(by, model, usage, now)
             return None if priced is None else priced.cost
         return quick(steps, usage)
 
@@ -156,12 +170,13 @@ class Pricer:
 
         It uses the prices of short prompts: a sum does not say how long each prompt was.
         """
-        ladder = self._ladder_at(now)
+        by = self._now
+        ladder = self._ladder_at(by, now)
 
         def least(model: str, speed: str, batch: bool) -> Ladder:
             return ladder(model, speed, batch)[:1]
 
-        priced = _priced(model, usage, least, self._version)
+        priced = _priced(model, usage, least, by.version)
         return None if priced is None else priced.cost
 
     def rates(
@@ -173,11 +188,11 @@ class Pricer:
         tier: str = "standard",
     ) -> Rates | None:
         """Return the rates of short prompts at `now`, for display."""
-        return _step(self._ladder_at(now)(model, speed, tier == "batch"), 1)
+        return _step(self._ladder_at(self._now, now)(model, speed, tier == "batch"), 1)
 
     def steps(self, model: str, now: float) -> Ladder:
         """Return the standard rates by prompt length: each applies to prompts with more tokens."""
-        return self._ladder_at(now)(model, "standard", False)
+        return self._ladder_at(self._now, now)(model, "standard", False)
 
     def models(self, now: float) -> list[str]:
         """Return every model that has a price at `now`, sorted."""
@@ -185,23 +200,25 @@ class Pricer:
         provider = get_snapshot().find_provider(None, "anthropic", None)
         bundled = {model.id for model in provider.models if model.id.startswith("claude-")}
         rows = {row.model for row in self._overrides.rows if row.start <= day}
-        changed = {model for model in self._changes.models if self._changes.changes(model, now)}
+        changes = self._now.changes
+        changed = {model for model in changes.models if changes.changes(model, now)}
         return sorted(bundled | rows | changed)
 
-    def _ladder_at(self, now: float) -> LadderOf:
+    def _ladder_at(self, by: _InForce, now: float) -> LadderOf:
         """Return a lookup that is cached for an hour by model, speed and batch."""
         hour = int(now // 3_600)
 
         def ladder(model: str, speed: str, batch: bool) -> Ladder:
             key = (model, speed, batch, hour)
-            if key not in self._ladders:
-                if len(self._ladders) >= self._remember:
-                    self._ladders.clear()
+            try:
+                return by.ladders[key]
+            except KeyError:
                 at = datetime.fromtimestamp(now, UTC)
                 base = _ladder(model, speed, batch, at, self._overrides)
-                names = _names(model) if self._changes.models else ()
-                self._ladders[key] = self._changes.over(names, base, now, speed, batch)
-            return self._ladders[key]
+                names = _names(model) if by.changes.models else ()
+                found = by.changes.over(names, base, now, speed, batch)
+                _put(by.ladders, key, found, self._remember)
+                return found
 
         return ladder
 
@@ -215,7 +232,7 @@ class Pricer:
 def _put(memo: dict[K, V], key: K, value: V, most: int) -> None:
     """Cache a value; the oldest one makes room."""
     if len(memo) >= most:
-        del memo[next(iter(memo))]
+        memo.pop(next(iter(memo)), None)  # another thread may have been first
     memo[key] = value
 
 

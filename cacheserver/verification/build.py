@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -19,6 +20,8 @@ from cacheserver.verification.monitor import Monitor
 from cacheserver.verification.verdicts import Verdicts
 from cacheserver.verification.verifier import Verifier, VerifierOptions
 
+logger = logging.getLogger(__name__)
+
 
 @dataclass(frozen=True, slots=True)
 class VerificationParts:
@@ -34,14 +37,17 @@ class VerificationParts:
 
 @asynccontextmanager
 async def build(host: Host, spending: Spending) -> AsyncIterator[VerificationParts]:
-    """Verify until the block ends. Raises `SettingsError` if the model has no price."""
+    """Verify until the block ends. Raises `SettingsError` if the model has no price.
+
+    That is decided by the environment and its prices: what an admin changed while servers ran never
+    keeps one from starting. With a cap that an admin set and no price, nothing is spent.
+    """
     settings, store, clock = host.settings, host.store, host.clock
     model = settings.verify_model
 
-    def priced() -> bool:
-        return host.pricer.cost(model, Usage(1_000, 1), clock()) is not None
-
-    if settings.verify_usd_per_day and not priced():
+    if host.live.settings.base.verify_usd_per_day and not host.pricer.base(
+        model, clock(), "standard"
+    ):
         raise SettingsError(
             f"`CACHESERVER_VERIFY_MODEL`: `{model}` has no price; see `CACHESERVER_PRICES`"
         )
@@ -72,7 +78,11 @@ async def build(host: Host, spending: Spending) -> AsyncIterator[VerificationPar
 
     def use(settings: Settings) -> None:
         cap = round(settings.verify_usd_per_day * 1_000_000_000)
-        call.cap = cap if cap and priced() else 0  # what has no price cannot be bounded
+        if cap and host.pricer.cost(model, Usage(1_000, 1), clock()) is None:
+            cap = 0  # what has no price cannot be bounded
+            host.metrics.swallowed("verify-price")
+            logger.error("nothing is verified: `%s` has no price", model)
+        call.cap = cap
         call.key_share = settings.verify_key_share
         verifier.options = _options(settings, stated)
 
@@ -80,6 +90,7 @@ async def build(host: Host, spending: Spending) -> AsyncIterator[VerificationPar
         verifier.paces.of(query.tenant.name).note_request(free=cost == 0)
 
     host.live.settings.listen(use)
+    host.live.prices.listen(lambda: use(host.live.settings.current))
     host.plugins.verifier = verifier
     host.plugins.listeners.append(ended)
     host.gauges.append(VerificationGauges(audited, host.metrics.gauges))

@@ -36,19 +36,18 @@ USES: dict[str, tuple[Any, Callable[[Components], Any], Any]] = {
     "retries": (7, lambda p: p.upstream.retries, 7),
     "retry_wait_s": (7, lambda p: p.upstream.retry_wait_s, 7),
     "store_wait_s": (9, lambda p: p.host.settings.store_wait_s, 9),
-    "max_bytes": ("2MB", lambda p: (p.entries.entries.max_bytes, p.sizes.limits["answers"]),
-                  (2_000_000,) * 2),
+    "max_bytes": ("20MB", lambda p: (p.entries.entries.max_bytes, p.sizes.limits["answers"]),
+                  (20_000_000,) * 2),
     "max_decision_bytes": (10**7, lambda p: p.decision_log.max_bytes, 10**7),
     "max_ledger_bytes": ("unlimited", lambda p: p.sizes.limits["ledger"], None),
     "max_job_bytes": (10**7, lambda p: p.batches._context.jobs.max_bytes, 10**7),
     "max_label_bytes": (10**7, lambda p: p.labels.max_bytes, 10**7),
-    "ledger_file_days": (9, lambda p: p.host.settings.ledger_file_days, 9),
     "verify_usd_per_day": (3, lambda p: p.verification.call.cap, 3 * NANO),
     "verify_key_share": (0.2, lambda p: p.verification.call.key_share, 0.2),
     "verify_timeout_s": (2, lambda p: p.verification.verifier.options.timeout_s, 2),
     "verify_max_tokens": (500, lambda p: p.verification.verifier.options.most_tokens, 500),
     "verify_audit_share": (0.5, lambda p: p.verification.verifier.options.audit_share, 0.5),
-    "max_body_bytes": ("1MB", lambda p: p.host.settings.max_body_bytes, 10**6),
+    "max_body_bytes": ("2MB", lambda p: p.host.settings.max_body_bytes, 2 * 10**6),
     "log_level": ("error", lambda p: logging.getLogger("cacheserver").level, logging.ERROR),
     "access_log": ("on", lambda p: p.host.settings.access_log, "on"),
 }  # fmt: skip
@@ -92,10 +91,13 @@ async def test_settings_are_listed_with_their_origin_and_no_secret(house: House)
     assert found["similarity"]["origin"] == "start"
     assert found["top_k"] | {"help": "", "why": ""} == {
         "name": "top_k", "variable": "CACHESERVER_TOP_K", "value": 10, "base_value": 10,
-        "default": 10, "origin": "default", "live": True, "help": "", "why": "", "choices": None,
+        "default": 10, "origin": "default", "live": True, "live_least": None, "help": "", "why": "",
+        "choices": None,
     }  # fmt: skip
     assert found["log_level"]["choices"] == ["debug", "info", "warning", "error"]
     assert not found["port"]["live"]
+    assert not found["ledger_file_days"]["live"]  # rows are deleted by it
+    assert found["max_bytes"]["live_least"] == 10_000_000
 
 
 @pytest.mark.parametrize(
@@ -124,12 +126,13 @@ async def test_a_wrong_value_is_refused_by_its_name_and_nothing_changes(
 
 
 async def test_a_live_limit_holds_for_the_next_request(house: House) -> None:
-    await put(house, "settings", max_body_bytes=1_000, default_ttl_s=0)
-    assert (await house.ask("x" * 2_000)).status_code == 413
+    await put(house, "settings", max_body_bytes="2MiB", default_ttl_s=0)
+    long = "x" * (2 * 1024**2)
+    assert (await house.ask(long)).status_code == 413
     assert (await house.ask()).headers["x-cache"] == "miss"
     assert (await house.ask()).headers["x-cache"] == "miss"  # it was not stored
     await put(house, "settings", max_body_bytes=None, default_ttl_s=None)
-    assert (await house.ask("x" * 2_000)).status_code == 200
+    assert (await house.ask(long)).status_code == 200
     await house.ask()
     assert (await house.ask()).headers["x-cache"] == "exact"
 

@@ -356,7 +356,7 @@ def test_a_pricer_remembers_no_more_than_it_may_and_stays_right() -> None:
         assert priced is not None
         assert priced.cost == tokens * 100
         assert pricer.cost("claude-haiku-5-5", Usage(tokens), now) == tokens * 100
-    assert (len(pricer._memo), len(pricer._costs)) == (3, 3)
+    assert (len(pricer._now.priced), len(pricer._now.costs)) == (3, 3)
 
 
 def test_a_pricer_sees_a_price_change_at_its_hour() -> None:

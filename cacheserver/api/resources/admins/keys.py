@@ -49,8 +49,8 @@ async def admin_keys(request: Request) -> dict[str, Any]:
 @router.post("/admin-keys", summary="Create a named admin key", openapi_extra=_BODY)
 async def create_admin_key(request: Request) -> dict[str, Any]:
     """The answer is the only time the key is shown. A key with the role `read` sees everything and
-    changes nothing; `tune` also changes bars, labels, entries, alerts and prices; `all` also
-    tenants, keys and settings, and erases.
+    changes nothing; `tune` also changes bars, labels, entries and alerts; `all` also tenants, keys,
+    settings and prices, and erases.
     """
     state = state_of(request)
     state.gate.admit_admin(request, "all")

@@ -67,7 +67,7 @@ async def put_prices(request: Request) -> dict[str, Any]:
     version changes. The reply is that of `GET`.
     """
     state = state_of(request)
-    state.gate.admit_admin(request, "tune")
+    state.gate.admit_admin(request, "all")  # budgets are kept by prices
     fields = await state.object(request)
     if unknown := fields.keys() - {"prices"}:
         raise Unknown(min(unknown)[:64], "field", min(unknown), ("prices",))

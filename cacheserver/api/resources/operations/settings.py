@@ -29,7 +29,8 @@ _BODY["requestBody"]["content"]["application/json"]["schema"]["additionalPropert
 async def settings(request: Request) -> dict[str, Any]:
     """List all settings of the server that answers. `origin` is `admin`, `environment`, `file`,
     `start` (given by the program that started it) or `default`; `base_value` is what null returns
-    to. Only those with `live` can be changed here. Of a secret only `(set)` is shown.
+    to. Only those with `live` can be changed here, some to `live_least` or more. Of a secret only
+    `(set)` is shown. `not_in_force` are stored changes that do not hold on this server.
     """
     state = state_of(request)
     state.gate.admit_admin(request, "read")
@@ -51,4 +52,5 @@ async def put_settings(request: Request) -> dict[str, Any]:
 
 
 def _shown(state: AppState) -> dict[str, Any]:
-    return {"settings": state.parts.live.settings.described()}
+    live = state.parts.live.settings
+    return {"settings": live.described(), "not_in_force": live.not_in_force}

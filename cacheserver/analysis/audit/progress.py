@@ -47,7 +47,12 @@ class Progress:
             return
         if self._as_json:
             self._next = now + _JSON_EVERY_S
-            found = {"phase": doing, "done": done, "whole": whole, "seconds": round(now - began, 3)}
+            found = {
+                "phase": doing,
+                "done": done,
+                "whole": whole,
+                "seconds": max(0.0, round(now - began, 3)),
+            }
             print(json.dumps(found), file=self._to, flush=True)
             return
         self._next = now + _EVERY_S[0 if self._terminal else 1]

@@ -170,7 +170,7 @@ function Live() {
   const hits = total && hitsOf(total);
   const columns = { at: past.map(({ at }) => at), hits: past.map(({ now }) => hitsOf(now)), others: past.map(({ now }) => now.requests - hitsOf(now)) };
   return html`<${Card} title="Now" class="third overview-now" api="/admin/v1/live"
-    actions=${html`<${Badge} tone=${badge[0]}>${badge[1]}<//>`} hint="This server, since this page was opened.">
+    actions=${html`<${Badge} tone=${badge[0]}>${badge[1]}<//>`} hint="All requests of this server, since this page was opened.">
     <${Figures}>
       <${Figure} label="Requests" value=${count(total?.requests)} note=${event && `${rate.toFixed(1)} a second`} />
       <${Figure} label="Hits" value=${count(hits)} note=${total?.requests ? `${percent(hits / total.requests)} of them` : "none asked yet"} />
@@ -310,7 +310,7 @@ function LatencyCard({ latency }) {
     ${rows.length
       ? html`<${Table} label="Latency by answer" columns=${columns} rows=${rows} rowKey="kind" />`
       : html`<p class="hint">No request since the start.</p>`}
-    <p class="footnote">This server, since ${moment(latency.since)}.</p>
+    <p class="footnote">All requests of this server, since ${moment(latency.since)}.</p>
   <//>`;
 }
 
@@ -329,7 +329,7 @@ function Attention({ data, admin }) {
           ${alerts.count > alerts.last.length && html`<p class="hint">and ${count(alerts.count - alerts.last.length)} more in the last day</p>`}`}
     <dl class="facts overview-facts">
       <dt>Stored answers</dt><dd><a href=${screenUrl("entries")}>${count(counts.entries.count)}</a></dd>
-      <dt>Near decisions today</dt><dd><a href=${screenUrl(admin ? "review" : "requests")}>${count(counts.near_decisions.count)}</a></dd>
+      <dt>Decided by similarity in a day</dt><dd><a href=${screenUrl(admin ? "review" : "requests")}>${count(counts.near_decisions.count)}</a></dd>
       ${counts.tenants && html`<dt>Tenants</dt><dd><a href=${screenUrl("tenants")}>${count(counts.tenants.count)}</a></dd>`}
     </dl>
   <//>`;

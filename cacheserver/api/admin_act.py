@@ -43,6 +43,11 @@ class AdminAct:
     partly: bool = False  # something has changed, whatever the status will be
 
 
+def needed_for(method: str) -> Role:
+    """Return the role that a method needs where its route names none."""
+    return "read" if method in READING else "all"
+
+
 def begin(scope: Mapping[str, Any]) -> AdminAct:
     """Attach an act to a request. Returns it."""
     act: AdminAct = scope["state"].setdefault(_ACT, AdminAct())

@@ -16,7 +16,7 @@ from typing import Literal
 from starlette.requests import HTTPConnection
 
 from cacheserver.api import admin_act
-from cacheserver.api.admin_act import READING, Admin
+from cacheserver.api.admin_act import Admin
 from cacheserver.api.page_session import SIGNED_IN, SignedIn, admin_of
 from cacheserver.api.slowdown import Slowdown, WrongKey
 from cacheserver.budgets.rate_limits import RateLimits
@@ -109,7 +109,7 @@ class Gate:
         Without `role`, reading needs `read` and everything else `all`. Raises `Unauthenticated`,
         `Forbidden` for a lesser role or where no admin key is set, and `Unavailable`.
         """
-        needed = role or ("read" if request.scope.get("method") in READING else "all")
+        needed = role or admin_act.needed_for(request.scope["method"])
         admin = self._admin_of(request)
         if admin is None:
             message = "this needs an admin key, in `Authorization` or `x-api-key`"

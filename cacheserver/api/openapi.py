@@ -6,10 +6,15 @@ FastAPI knows its own routes; those that skip its parsing are described here. No
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from types import MappingProxyType
 from typing import Any
 
 from fastapi import FastAPI
+from starlette.routing import Route
+
+from cacheserver.api.route_roles import role_of
+from cacheserver.tenants.admin_keys import Role
 
 _OPEN = frozenset({"/healthz", "/readyz", "/admin/session"})
 _ADMIN = ("/admin", "/metrics")
@@ -90,20 +95,36 @@ _CONTENT: dict[str, tuple[str, ...]] = {
 }
 
 
-def install(app: FastAPI) -> None:
-    """Serve the whole description instead of FastAPI's."""
+def install(app: FastAPI, handlers: Iterable[Route] = ()) -> None:
+    """Serve the whole description instead of FastAPI's. `handlers` are asked for their roles."""
     of_fastapi = app.openapi
 
     def openapi() -> dict[str, Any]:
         if app.openapi_schema is None:
-            app.openapi_schema = complete(of_fastapi())
+            app.openapi_schema = complete(of_fastapi(), _roles(handlers))
         return app.openapi_schema
 
     app.openapi = openapi  # type: ignore[method-assign]  # as FastAPI's manual has it
 
 
-def complete(schema: dict[str, Any]) -> dict[str, Any]:
-    """Complete FastAPI's description: add what it cannot infer, remove what never happens."""
+def _roles(handlers: Iterable[Route]) -> dict[tuple[str, str], Role]:
+    """Return the role that each admin route needs, by path and method in lower case."""
+    return {
+        (route.path, method.lower()): role
+        for route in handlers
+        if route.path.startswith(_ADMIN)
+        for method in route.methods or ()
+        if (role := role_of(route.endpoint, method, route.path)) is not None
+    }
+
+
+def complete(
+    schema: dict[str, Any], needed: Mapping[tuple[str, str], Role] = MappingProxyType({})
+) -> dict[str, Any]:
+    """Complete FastAPI's description: add what it cannot infer, remove what never happens.
+
+    `needed` are the roles of admin routes: each stands in `x-required-role`, and in the text.
+    """
     for path, method, summary in _PLAIN:
         schema["paths"].setdefault(path, {})[method] = _described(path, method, summary)
     for path, operations in schema["paths"].items():
@@ -115,6 +136,10 @@ def complete(schema: dict[str, Any]) -> dict[str, Any]:
             for status in _errors(path, method, operation):
                 operation["responses"].setdefault(status, _response(status))
             operation["security"] = _security(path)
+            if (role := needed.get((path, method))) is not None:
+                operation["x-required-role"] = role
+                told = operation.get("description", "")
+                operation["description"] = f"{told}\n\nNeeds the role `{role}`.".strip()
     parts = schema.setdefault("components", {})
     schemas = parts.setdefault("schemas", {})
     for unused in ("HTTPValidationError", "ValidationError"):

@@ -20,7 +20,7 @@ from cacheserver.api import dependencies, errors
 from cacheserver.api.body import MAX_BATCH_VALUES
 from cacheserver.api.dependencies import Caller
 from cacheserver.api.plain_route import PlainRoute
-from cacheserver.api.readable_texts import reads_job
+from cacheserver.api.resources.entries.readable_texts import reads_job
 from cacheserver.api.state import AppState, state_of
 from cacheserver.batches import schedule as policy
 from cacheserver.batches.jobs import Job, new_id

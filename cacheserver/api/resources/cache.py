@@ -9,7 +9,7 @@ from fastapi import APIRouter, Request
 from starlette.responses import JSONResponse, Response
 
 from cacheserver.api.components import Components
-from cacheserver.api.readable_texts import reads_decision, reads_served
+from cacheserver.api.resources.entries.readable_texts import reads_decision, reads_served
 from cacheserver.api.state import state_of
 from cacheserver.cache import explanation
 from cacheserver.cache.controls import name as checked_name

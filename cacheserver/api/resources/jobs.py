@@ -13,9 +13,9 @@ from starlette.responses import Response, StreamingResponse
 from cacheserver.api import dependencies
 from cacheserver.api.dependencies import Caller
 from cacheserver.api.known_names import tenant_of
-from cacheserver.api.readable_texts import reads_job
 from cacheserver.api.resources.batches import batching_of
 from cacheserver.api.resources.deferred import queue, read_later, show
+from cacheserver.api.resources.entries.readable_texts import reads_job
 from cacheserver.api.resources.query import QueryRequest, query_of, validated
 from cacheserver.api.state import state_of
 from cacheserver.batches.eligibility import Eligible

@@ -16,9 +16,9 @@ from starlette.responses import Response
 from cacheserver.api import dependencies, errors
 from cacheserver.api.components import Components
 from cacheserver.api.disconnects import while_there
-from cacheserver.api.readable_texts import reads_served
 from cacheserver.api.resources import deferred
 from cacheserver.api.resources.conversations import ConversationTurn
+from cacheserver.api.resources.entries.readable_texts import reads_served
 from cacheserver.api.resources.messages import respond
 from cacheserver.api.state import state_of
 from cacheserver.cache import fingerprint

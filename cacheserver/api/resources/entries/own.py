@@ -6,8 +6,8 @@ from typing import Any
 
 from fastapi import APIRouter, Request
 
-from cacheserver.api.readable_texts import reads_all
 from cacheserver.api.resources.entries import shown
+from cacheserver.api.resources.entries.readable_texts import reads_all
 from cacheserver.api.resources.entries.selection import (
     OwnEntries,
     parameters,

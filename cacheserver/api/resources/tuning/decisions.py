@@ -12,8 +12,8 @@ from fastapi import APIRouter, Request
 from starlette.responses import Response
 
 from cacheserver.api.known_names import tenant_of
-from cacheserver.api.readable_texts import reads_decision, reads_served
 from cacheserver.api.resources import usage_parameters
+from cacheserver.api.resources.entries.readable_texts import reads_decision, reads_served
 from cacheserver.api.resources.tuning import lists
 from cacheserver.api.state import AppState, state_of
 from cacheserver.cache import explanation

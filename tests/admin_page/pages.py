@@ -38,8 +38,6 @@ from playwright.async_api import (
     expect,
 )
 
-from cacheserver.api.admin_page.routes import SCREENS
-from cacheserver.api.page_assets import FOLDER
 from tests.api.admin import ADMIN
 from tests.house import ADMIN_KEY, House
 from tests.models import ROOT
@@ -52,8 +50,6 @@ HEIGHTS: Final = {390: 844, 1440: 900}
 SCHEMES: Final[tuple[Scheme, ...]] = ("light", "dark")
 PICTURES: Final = ROOT / "var" / "screens"
 AXE: Final = Path(__file__).parent / "axe" / "axe.min.js"
-# Screens that are there. The others are asked for and missing, which the browser says.
-WRITTEN: Final = tuple(one for one in SCREENS if (FOLDER / "screens" / f"{one}.js").exists())
 
 _WAIT_MS = 15_000  # a machine that runs many tests may take its time
 _GRAVE = ("serious", "critical")
@@ -180,7 +176,6 @@ async def window(
     expect: Sequence[str] = (),
 ) -> AsyncIterator[AdminPage]:
     """Open a window of its own, without another's cookies."""
-    missing = [f"/screens/{one}.js" for one in SCREENS if one not in WRITTEN]
     context: BrowserContext = await browser.new_context(
         viewport={"width": width, "height": HEIGHTS.get(width, 900)},
         color_scheme=scheme,
@@ -190,7 +185,7 @@ async def window(
     )
     context.set_default_timeout(_WAIT_MS)
     try:
-        found = AdminPage(house, await context.new_page(), expected=[*expect, *missing])
+        found = AdminPage(house, await context.new_page(), expected=[*expect])
         found._watch()
         if key is not None:
             await found.sign_in(key)

@@ -11,8 +11,9 @@ import pytest
 import pytest_asyncio
 from playwright.async_api import Browser
 
+from cacheserver.api.admin_page.routes import SCREENS
 from cacheserver.sample_traffic import traffic
-from tests.admin_page.pages import SCHEMES, WIDTHS, WRITTEN, browser_tests, sampled, window
+from tests.admin_page.pages import SCHEMES, WIDTHS, browser_tests, sampled, window
 from tests.house import House
 
 pytestmark = [browser_tests, pytest.mark.asyncio(loop_scope="module")]
@@ -28,7 +29,7 @@ async def filled(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Hous
         yield house
 
 
-@pytest.mark.parametrize("screen", WRITTEN)
+@pytest.mark.parametrize("screen", SCREENS)
 async def test_a_screen_is_drawn_and_accessible(
     browser: Browser, filled: House, screen: str
 ) -> None:
@@ -44,7 +45,7 @@ async def test_a_screen_is_drawn_and_accessible(
     assert found == {}
 
 
-@pytest.mark.parametrize("screen", WRITTEN)
+@pytest.mark.parametrize("screen", SCREENS)
 async def test_a_screen_of_a_new_server_says_what_to_do(
     browser: Browser, house: House, screen: str
 ) -> None:

@@ -129,6 +129,14 @@ def unpack_entry(value: bytes | None) -> Entry | None:
         return None
 
 
+def entry_header(value: bytes | None) -> bytes:
+    """Return the JSON of an entry without its message, empty where it cannot be read."""
+    try:
+        return b"" if value is None else _parts(value)[1]
+    except _UNREADABLE:
+        return b""
+
+
 def vector_row(entry: Entry, vectors: Mapping[str, bytes]) -> VectorRow:
     """Return the row of `entry`'s question with its vectors by embedder."""
     return VectorRow(
@@ -215,6 +223,12 @@ def _pack(entry_id: str, header: list[Any], payload: bytes) -> bytes:
 
 
 def _unpack(value: bytes) -> tuple[str, list[Any], bytes]:
+    name, header, payload = _parts(value)
+    return name.decode(), orjson.loads(header), payload
+
+
+def _parts(value: bytes) -> tuple[bytes, bytes, bytes]:
+    """Return id, header and payload of a value."""
     version, name, length = _HEAD.unpack_from(value)
     if version != VERSION:
         raise ValueError("another version wrote this")
@@ -222,7 +236,7 @@ def _unpack(value: bytes) -> tuple[str, list[Any], bytes]:
         value = value[:ID_END] + _zstd.decompress(value[ID_END:])
         (length,) = _LENGTH.unpack_from(value, ID_END)
     end = _HEAD.size + length
-    return name.decode(), orjson.loads(value[_HEAD.size : end]), value[end:]
+    return name, value[_HEAD.size : end], value[end:]
 
 
 def _usage_row(usage: Usage) -> list[Any]:

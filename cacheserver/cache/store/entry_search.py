@@ -9,17 +9,19 @@ Every method raises `StoreError` when the store fails.
 from __future__ import annotations
 
 import asyncio
-import heapq
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from dataclasses import dataclass
-from itertools import islice
-from typing import Final
+from typing import Final, NamedTuple, TypeAlias
 
+import numpy as np
 import orjson
+from numpy.typing import NDArray
 
 from cacheserver.cache.store import codec, stored_entry
+from cacheserver.cache.store.lru_bytes import LruBytes
 from cacheserver.cache.store.stored_entry import Stored
+from cacheserver.cache.store.text_filter import mentioning
 from cacheserver.core.types import Entry, Nanodollars
 from cacheserver.storage import key_groups
 from cacheserver.storage.connection import Connection, command
@@ -27,8 +29,15 @@ from cacheserver.storage.sealer import Sealer
 
 _SCAN: Final = 10_000  # ids read by one round trip: 4 ms of the store
 _READ: Final = 200  # whole entries read at once: some 800 kB
+_SEARCHED: Final = 1_000  # entries searched at once for a text, in a thread
+_READ_BYTES: Final = 2_000_000  # of those that are read at once for it
+_LISTED_BYTES: Final = 16_000_000  # of ids kept for the pages to come: half a million
+_LISTED_S: Final = 60.0  # another server's page may have come first
+_ID: Final = "S32"
 _AT_ONCE: Final = 50  # decoded without a thread: a millisecond
 PAGE_S: Final = 0.5  # for one page; the round trip under way then is finished
+
+_Ids: TypeAlias = NDArray[np.bytes_]
 
 # Returns whether a tenant's texts are shown to nobody.
 Withheld = Callable[[str], Awaitable[bool]]
@@ -70,15 +79,12 @@ class EntryPage:
     next: str | None
 
 
-@dataclass(frozen=True, slots=True)
-class _Row:
+class _Row(NamedTuple):
     id: str
     fingerprint: str
     size: int
     tenant: str
     groups: Sequence[str]
-    hits: int
-    saved: Nanodollars
 
 
 async def nothing_withheld(tenant: str) -> bool:
@@ -93,6 +99,7 @@ class EntrySearch:
         self._redis = redis
         self._prefix = prefix
         self._sealer = sealer
+        self._listed = LruBytes[tuple[str, str], tuple[float, _Ids]](_LISTED_BYTES)  # by group
 
     async def page(
         self,
@@ -111,15 +118,17 @@ class EntrySearch:
         ends = time.monotonic() + page_s
         ids = await self._ids(wanted, before)
         items: list[FoundEntry] = []
-        size = min(limit, _READ)
-        while chunk := list(islice(ids, size)):
+        start, size = 0, min(limit, _READ)
+        while start < len(ids):
+            chunk = _named(ids[start : start + size])
+            start += size
             found = await self._found(chunk, wanted, withheld)
             items += found
             if len(items) > limit:
                 return EntryPage(items[:limit], items[limit - 1].entry.id)
             if len(items) == limit or time.monotonic() >= ends:
-                return EntryPage(items, chunk[-1] if next(ids, None) else None)
-            size = _READ
+                return EntryPage(items, chunk[-1] if start < len(ids) else None)
+            size = _READ if wanted.text is None else _SEARCHED
         return EntryPage(items, None)
 
     async def all(
@@ -127,8 +136,8 @@ class EntrySearch:
     ) -> AsyncIterator[list[FoundEntry]]:
         """Yield all entries, newest first, some at a time."""
         ids = await self._ids(wanted, None)
-        while chunk := list(islice(ids, _READ)):
-            yield await self._found(chunk, wanted, withheld)
+        for start in range(0, len(ids), _READ):
+            yield await self._found(_named(ids[start : start + _READ]), wanted, withheld)
 
     async def of_tenant(self, tenant: str) -> AsyncIterator[list[Entry]]:
         """Yield a tenant's entries in any order, some at a time."""
@@ -157,21 +166,42 @@ class EntrySearch:
             return int(await command(self._redis, "HLEN", f"{self._prefix}ids"))
         return int(await command(self._redis, "SCARD", f"{self._prefix}g:{group}"))
 
-    async def _ids(self, wanted: EntryFilter, before: str | None) -> Iterator[str]:
+    async def _ids(self, wanted: EntryFilter, before: str | None) -> _Ids:
         """Return the ids that may match, newest first: of the smallest group that has them all."""
         words = ("ZSCAN", f"{self._prefix}deadlines")
         if wanted.tenant is not None:
             words = ("SSCAN", f"{self._prefix}g:{_group(wanted, wanted.tenant)}")
+        ids = None if before is None else self._known(words, before)
+        if ids is None:
+            ids = await self._list(words)
         # An entry is as old as its id, or older: a copy for another prompt has a newer one.
         least = b"" if wanted.created_from is None else _place(wanted.created_from - 0.001)
         most = b"g" if before is None else before.encode()  # no id is more than `g`
-        runs, cursor = list[list[bytes]](), 0
+        first, last = np.searchsorted(ids, np.array([least, most], dtype=ids.dtype))
+        return ids[first:last][::-1]
+
+    def _known(self, words: tuple[str, str], before: str) -> _Ids | None:
+        """Return the ids of a group as they were read for an earlier page; None: read them.
+
+        What was stored since is newer than `before`, if that was there; what has gone is gone.
+        """
+        at, ids = self._listed.get(words) or (0.0, None)
+        if ids is None or not len(ids) or time.monotonic() - at > _LISTED_S:
+            return None
+        return ids if ids[-1] >= before.encode() else None
+
+    async def _list(self, words: tuple[str, str]) -> _Ids:
+        """Read the ids of a group, oldest first, and keep them for the pages after this one."""
+        begun = time.monotonic()
+        runs, cursor = list[_Ids](), 0
         while True:
             cursor, some = await command(self._redis, *words, cursor, "COUNT", _SCAN)
-            ids: Iterable[bytes] = some if words[0] == "SSCAN" else (id for id, _ in some)
-            runs.append(sorted((id for id in ids if least <= id < most), reverse=True))
+            runs.append(np.array(some if words[0] == "SSCAN" else [id for id, _ in some], _ID))
             if int(cursor) == 0:
-                return _distinct(heapq.merge(*runs, reverse=True))
+                break
+        ids = await asyncio.to_thread(_sorted, runs)
+        self._listed.put(words, (begun, ids), ids.nbytes)
+        return ids
 
     async def _found(
         self, ids: Sequence[str], wanted: EntryFilter, withheld: Withheld = nothing_withheld
@@ -181,6 +211,7 @@ class EntrySearch:
         if wanted.text is not None:
             hidden = {one: await withheld(one) for one in {row.tenant for row in rows}}
             rows = [row for row in rows if not hidden[row.tenant]]
+            rows = await self._mentioning(rows, wanted.text)
         marks = await self._values("s", rows)
         if wanted.pinned is not None:
             chosen = [
@@ -189,38 +220,88 @@ class EntrySearch:
                 if stored_entry.is_pinned(row.id, mark) is wanted.pinned
             ]
             rows, marks = [row for row, _ in chosen], [mark for _, mark in chosen]
+        plain, hits = await self._plain(rows), await self._hits(rows)
+
+        def work() -> list[FoundEntry]:
+            return list(_matching(rows, marks, plain, hits, wanted))
+
+        return work() if len(rows) <= _AT_ONCE else await asyncio.to_thread(work)
+
+    async def _plain(self, rows: Sequence[_Row]) -> list[bytes | None]:
         values = await self._values("e", rows)
         await self._sealer.know(values, at=codec.ID_END)
         # Opened here, since the keys in memory change on the event loop only.
-        plain = [
+        return [
             codec.unseal(self._sealer, "answers", row.fingerprint, value)
             for row, value in zip(rows, values, strict=True)
         ]
 
-        def work() -> list[FoundEntry]:
-            return list(_matching(rows, marks, plain, wanted))
-
-        return work() if len(rows) <= _AT_ONCE else await asyncio.to_thread(work)
+    async def _mentioning(self, rows: Sequence[_Row], text: str) -> list[_Row]:
+        """Return the rows whose entries may have a text in their question."""
+        found: list[_Row] = []
+        for some in _bounded(rows):
+            plain = await self._plain(some)
+            places = await asyncio.to_thread(
+                lambda plain: mentioning([codec.entry_header(one) for one in plain], text), plain
+            )
+            found += (some[place] for place in places)
+        return found
 
     async def _rows(self, ids: Sequence[str], wanted: EntryFilter) -> list[_Row]:
         """Return what is known without the entries themselves, of those that may match."""
         metas = await command(self._redis, "HMGET", f"{self._prefix}ids", *ids)
-        counts = await command(self._redis, "HMGET", f"{self._prefix}hits", *ids)
         rows = []
-        for id, meta, count in zip(ids, metas, counts, strict=True):
-            if meta is None:
-                continue
-            fingerprint, size, _, tenant, groups, *_ = orjson.loads(meta)
-            hits, saved = _hits(count)
-            row = _Row(id, fingerprint, int(size), tenant, groups, hits, saved)
-            if _may_match(row, wanted):
-                rows.append(row)
-        return rows
+        for id, meta in zip(ids, metas, strict=True):
+            if meta is not None:
+                fingerprint, size, _, tenant, groups, *_ = orjson.loads(meta)
+                row = _Row(id, fingerprint, int(size), tenant, groups)
+                if _may_match(row, wanted):
+                    rows.append(row)
+        if wanted.hits_min is None and wanted.hits_max is None:
+            return rows
+        least, most = wanted.hits_min or 0, wanted.hits_max
+        served = zip(rows, await self._hits(rows), strict=True)
+        return [row for row, (n, _) in served if n >= least and (most is None or n <= most)]
+
+    async def _hits(self, rows: Sequence[_Row]) -> list[tuple[int, Nanodollars]]:
+        """Return what entries have served and saved."""
+        if not rows:
+            return []
+        ids = [row.id for row in rows]
+        found = await command(self._redis, "HMGET", f"{self._prefix}hits", *ids)
+        return [_hits(stored) for stored in found]
 
     async def _values(self, kind: str, rows: Sequence[_Row]) -> list[bytes | None]:
         keys = [f"{self._prefix}{kind}:{row.fingerprint}" for row in rows]
         found: list[bytes | None] = await command(self._redis, "MGET", *keys) if keys else []
         return found
+
+
+def _sorted(runs: Sequence[_Ids]) -> _Ids:
+    """Return all ids once, in order. They are sorted as numbers: without the interpreter's lock."""
+    ids: _Ids = np.concatenate(runs)
+    numbers = ids.view(">u8").reshape(len(ids), ids.itemsize // 8).astype("u8")
+    ids = ids[np.lexsort(numbers.T[::-1])]
+    new = np.ones(len(ids), dtype=bool)  # a scan may name an id twice
+    new[1:] = ids[1:] != ids[:-1]
+    return ids[new]
+
+
+def _named(ids: _Ids) -> list[str]:
+    found: list[bytes] = ids.tolist()
+    return [id.decode() for id in found]
+
+
+def _bounded(rows: Sequence[_Row]) -> Iterator[Sequence[_Row]]:
+    """Yield rows in parts whose entries are read at once."""
+    start, size = 0, 0
+    for place, row in enumerate(rows):
+        if size + row.size > _READ_BYTES and place > start:
+            yield rows[start:place]
+            start, size = place, 0
+        size += row.size
+    if rows:
+        yield rows[start:]
 
 
 def _group(wanted: EntryFilter, tenant: str) -> str:
@@ -237,15 +318,6 @@ def _place(at: float) -> bytes:
     return f"{max(0, int(at * 1000)):012x}".encode()
 
 
-def _distinct(ids: Iterable[bytes]) -> Iterator[str]:
-    """A scan may name an id twice; they are in order."""
-    last = b""
-    for id in ids:
-        if id != last:
-            last = id
-            yield id.decode()
-
-
 def _hits(stored: bytes | None) -> tuple[int, Nanodollars]:
     """Read hits and savings. An older row has only the decayed count and its time before them."""
     parts = (stored or b"").split()
@@ -258,23 +330,19 @@ def _may_match(row: _Row, wanted: EntryFilter) -> bool:
         return False
     if wanted.tag is not None and key_groups.tag_group(tenant, wanted.tag) not in row.groups:
         return False
-    if wanted.namespace is not None:
-        group = key_groups.namespace_group(tenant, wanted.namespace)
-        if group not in row.groups:
-            return False
-    if wanted.hits_min is not None and row.hits < wanted.hits_min:
-        return False
-    return wanted.hits_max is None or row.hits <= wanted.hits_max
+    namespace = wanted.namespace
+    return namespace is None or key_groups.namespace_group(tenant, namespace) in row.groups
 
 
 def _matching(
     rows: Sequence[_Row],
     marks: Sequence[bytes | None],
     values: Sequence[bytes | None],
+    hits: Sequence[tuple[int, Nanodollars]],
     wanted: EntryFilter,
 ) -> Iterator[FoundEntry]:
     text = None if wanted.text is None else wanted.text.casefold()
-    for row, mark, value in zip(rows, marks, values, strict=True):
+    for row, mark, value, (count, saved) in zip(rows, marks, values, hits, strict=True):
         entry = codec.unpack_entry(value)
         if entry is None or entry.id != row.id:  # expired, or replaced since
             continue
@@ -288,4 +356,4 @@ def _matching(
             continue
         if text is not None and (entry.text is None or text not in entry.text.casefold()):
             continue
-        yield FoundEntry(entry, stored_entry.read(entry, mark), row.hits, row.saved, row.size)
+        yield FoundEntry(entry, stored_entry.read(entry, mark), count, saved, row.size)

@@ -160,6 +160,30 @@ async def test_more_entries_than_one_read_come_in_pages_without_gaps(
     await store.close()
 
 
+async def test_a_page_of_another_server_has_what_was_stored_since_its_last_list(
+    redis: Connection, prefix: str
+) -> None:
+    store = Entries(redis, prefix=prefix)
+    one, other = store.search, Entries(redis, prefix=prefix).search
+    old = [aged(100 + n, f"old{n}", tags=()) for n in range(3)]
+    new = [aged(n, f"new{n}", tags=()) for n in range(4)]
+    for made in old:
+        assert await store.put(made, keep_s=0, vector=None, asked_at=time.time())
+    everything = EntryFilter("acme")
+    assert len((await other.page(everything, limit=2)).items) == 2
+    for made in new:
+        assert await store.put(made, keep_s=0, vector=None, asked_at=time.time())
+    first = await one.page(everything, limit=2)
+    for search in (other, one):
+        rest = await search.page(everything, limit=9, before=first.next)
+        assert [found.entry for found in (*first.items, *rest.items)] == [*new, *old]
+    gone = await store.purge_id("acme", old[0].id)
+    assert gone == 1
+    rest = await one.page(everything, limit=9, before=first.next)  # listed before it went
+    assert [found.entry for found in rest.items] == [*new[2:], *old[1:]]
+    await store.close()
+
+
 async def test_hits_count_on_from_rows_that_have_only_what_eviction_needs(
     redis: Connection, prefix: str
 ) -> None:

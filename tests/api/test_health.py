@@ -109,9 +109,9 @@ async def test_a_read_key_sees_health_and_runs_no_canary(house: House, role: str
 
 
 async def test_jobs_near_their_limit_are_told(house: House) -> None:
-    await put(house, "settings", max_job_bytes=1_000)
+    await put(house, "settings", max_job_bytes=10_000_000)
     redis, prefix = house.parts.host.store.redis, house.parts.host.store.prefix
-    await redis.hset(f"{prefix}bt:bytes", "total", "950")
+    await redis.hset(f"{prefix}bt:bytes", "total", "9500000")
     room = by_name(await health(house))["room"]
     assert room["status"] == "degraded"
     assert "max_job_bytes" in room["do"]

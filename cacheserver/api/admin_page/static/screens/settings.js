@@ -27,7 +27,7 @@ export default function Settings({ session, params }) {
     <${Tabs} label="Settings" tabs=${TABS} value=${tab} onChange=${(name) => setParams({ tab: name })} />
     ${tab === "health" && html`<${Health} may=${tune} />`}
     ${tab === "server" && html`<${Server} may=${all} />`}
-    ${tab === "prices" && html`<${Prices} may=${tune} />`}
+    ${tab === "prices" && html`<${Prices} may=${all} />`}
     ${tab === "alerts" && html`<${Alerts} may=${tune} />`}
     ${tab === "admins" && html`<${Admins} may=${all} me=${session.name} />`}`;
 }
@@ -209,7 +209,7 @@ function AddModel({ onClose, onDone }) {
   <//>`;
 }
 
-const ROLES = [["read", "read: sees everything, changes nothing"], ["tune", "tune: also bars, labels, entries, alerts, prices"], ["all", "all: also tenants, keys, settings, erasure"]];
+const ROLES = [["read", "read: sees everything, changes nothing"], ["tune", "tune: also bars, labels, entries, alerts"], ["all", "all: also tenants, keys, settings, prices, erasure"]];
 
 function Admins({ may, me }) {
   const pages = usePages("/admin/v1/admin-keys");

@@ -15,6 +15,7 @@ from cacheserver.audit_jobs.process import AuditProcess
 from cacheserver.config.settings import Settings
 from cacheserver.config.sources import variable
 from cacheserver.host import Host
+from cacheserver.pricing.price_table import written
 
 _DAY_S: Final = 86_400
 # Settings that an audit reads; keys for Claude, the store and admins are not among them.
@@ -36,6 +37,7 @@ async def build(host: Host) -> AsyncIterator[AuditJobs]:
         sealer=host.store.sealer,
         clock=host.clock,
         swallowed=host.metrics.swallowed,
+        prices=lambda: written(host.pricer.rows(host.clock())),
         most_bytes=settings.max_audit_bytes,
         keep_s=settings.audit_days * _DAY_S,
     )

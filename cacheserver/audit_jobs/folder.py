@@ -17,9 +17,12 @@ from typing import BinaryIO, Final
 
 from cacheserver.audit_jobs.job import AuditJob, read_stored, stored
 from cacheserver.core.errors import BadRequest, DiskFull, TooLarge
+from cacheserver.storage.sealer import MARK
 
 _JOB: Final = "job.json"
 _UPLOAD: Final = "upload"  # the folder of the uploaded file, which keeps its name
+_PRICES: Final = "prices.toml"
+TEMPORARY: Final = "tmp"  # the folder for what is sorted through disk: it holds prompts
 _PARTIAL: Final = ".partial-"  # begins the name of a folder that is not complete, or deleted
 _LOOKED_AT: Final = 4_096  # bytes that tell a text from another file
 _PIECE: Final = 1 << 20  # bytes written at once: 1 ms, in a thread
@@ -58,7 +61,8 @@ class AuditFolder:
     def read(self) -> tuple[list[AuditJob], int]:
         """Return the jobs that there are, and the number of those that could not be read.
 
-        The latter are deleted, and so is what a server before this one left unfinished.
+        The latter are deleted, and so is what a server before this one left unfinished. One that
+        the disk does not give now is left as it is.
         """
         found: list[AuditJob] = []
         bad = 0
@@ -68,9 +72,11 @@ class AuditFolder:
                 continue
             try:
                 found.append(read_stored(json.loads((place / _JOB).read_bytes())))
-            except (OSError, ValueError, TypeError, LookupError):
+            except (FileNotFoundError, ValueError, TypeError, LookupError):
                 bad += 1
                 shutil.rmtree(place, ignore_errors=True)
+            except OSError:
+                bad += 1
         return found, bad
 
     def close(self) -> None:
@@ -118,10 +124,7 @@ class AuditFolder:
 
     def keep(self, job: AuditJob) -> None:
         """Write a job's state, at once or not at all."""
-        place = self.of(job.id)
-        new = place / f"{_JOB}.new"
-        new.write_text(json.dumps(stored(job)))
-        new.replace(place / _JOB)
+        self.replace(job.id, _JOB, json.dumps(stored(job)).encode())
 
     def of(self, id: str) -> Path:
         """Return the folder of a job."""
@@ -131,10 +134,32 @@ class AuditFolder:
         """Return the uploaded file of a job that has not ended."""
         return self.of(job.id) / _UPLOAD / job.name
 
-    def drop_upload(self, id: str, *, also: Sequence[str] = ()) -> None:
+    def drop_upload(self, id: str) -> None:
         """Delete a job's upload, and what its audit left beside it."""
-        for name in (_UPLOAD, *also):
+        for name in (_UPLOAD, TEMPORARY):
             shutil.rmtree(self.of(id) / name, ignore_errors=True)
+
+    def give_prices(self, id: str, text: str) -> Path:
+        """Write the price file of a job's audit, beside what the audit sorts. Returns its path."""
+        place = self.of(id) / TEMPORARY
+        place.mkdir(mode=0o700, exist_ok=True)
+        path = place / _PRICES
+        path.write_text(text, encoding="utf-8")
+        return path
+
+    def replace(self, id: str, name: str, data: bytes) -> None:
+        """Write a file of a job, at once or not at all."""
+        new = self.of(id) / f"{name}.new"
+        new.write_bytes(data)
+        new.replace(self.of(id) / name)
+
+    def drop_plain(self, id: str, names: Sequence[str]) -> None:
+        """Delete those of a job's files that are not encrypted."""
+        for name in names:
+            path = self.of(id) / name
+            with contextlib.suppress(FileNotFoundError), path.open("rb") as file:
+                if file.read(len(MARK)) != MARK:
+                    path.unlink()
 
     def delete(self, id: str) -> None:
         """Delete all of a job. It is gone at once, whatever a thread still writes into it."""
@@ -142,6 +167,11 @@ class AuditFolder:
         with contextlib.suppress(FileNotFoundError):
             self.of(id).rename(gone)
         shutil.rmtree(gone, ignore_errors=True)
+
+    @property
+    def room(self) -> int:
+        """Return how many bytes may be written before less than the spare room is left."""
+        return shutil.disk_usage(self._root).free - self._spare
 
     @property
     def there(self) -> bool:
@@ -161,7 +191,7 @@ class AuditFolder:
             raise disk_full() from error
 
     def _refuse_full(self, coming: int) -> None:
-        if shutil.disk_usage(self._root).free - coming < self._spare:
+        if self.room < coming:
             raise disk_full()
 
 

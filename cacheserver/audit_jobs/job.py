@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, fields, replace
 from typing import Any, Final, Literal, TypeAlias, get_args
 
 State: TypeAlias = Literal["queued", "running", "done", "failed"]
@@ -83,10 +83,18 @@ def stored(job: AuditJob) -> dict[str, Any]:
 
 
 def read_stored(found: Mapping[str, Any]) -> AuditJob:
-    """Read a stored job. Raises `ValueError`, `TypeError` or `LookupError` if it is none."""
+    """Read a stored job; fields that another version wrote are left out.
+
+    Raises `ValueError`, `TypeError` or `LookupError` if it is none.
+    """
     if found["state"] not in _STATES:
         raise ValueError("another state")
-    return AuditJob(**{**found, "options": AuditOptions(**found["options"])})
+    options = AuditOptions(**_known(AuditOptions, found["options"]))
+    return AuditJob(**{**_known(AuditJob, found), "options": options})
+
+
+def _known(kind: type[AuditJob] | type[AuditOptions], found: Mapping[str, Any]) -> dict[str, Any]:
+    return {one.name: found[one.name] for one in fields(kind) if one.name in found}
 
 
 def read_progress(line: Mapping[str, Any]) -> AuditProgress | None:
@@ -111,8 +119,13 @@ def summary_of(report: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def arguments(options: AuditOptions, log: str, folder: str) -> Sequence[str]:
-    """Return the arguments of `cacheserver audit` for a log; reports go into `folder`."""
+def arguments(
+    options: AuditOptions, log: str, folder: str, *, prices: str | None = None
+) -> Sequence[str]:
+    """Return the arguments of `cacheserver audit` for a log; reports go into `folder`.
+
+    `prices` is a price file; None: those of the package.
+    """
     words = [
         *("audit", log, "--json", f"{folder}/{REPORT}", "--html", f"{folder}/{PAGE}"),
         *("--progress-json", "--processes", "1", "--target", repr(options.target)),
@@ -121,6 +134,8 @@ def arguments(options: AuditOptions, log: str, folder: str) -> Sequence[str]:
     for option, at in (("--since", options.since), ("--until", options.until)):
         if at is not None:
             words += (option, f"{at:.6f}")
+    if prices is not None:
+        words += ("--prices", prices)
     if options.verify_model is not None:
         words += ("--verify-model", options.verify_model)
     return (*words, "--one-tenant") if options.one_tenant else words

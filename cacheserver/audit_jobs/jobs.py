@@ -22,9 +22,9 @@ from cacheserver.audit_jobs.job import (
     arguments,
     summary_of,
 )
-from cacheserver.audit_jobs.process import TEMPORARY, AuditProcess
+from cacheserver.audit_jobs.process import AuditProcess
 from cacheserver.core import json_text
-from cacheserver.core.errors import BadRequest, Conflict, StoreError
+from cacheserver.core.errors import BadRequest, Conflict, DiskFull, StoreError
 from cacheserver.core.single_flight import end
 from cacheserver.observability.logs import place
 from cacheserver.storage.sealer import STORE, Sealer
@@ -41,7 +41,11 @@ _STATUS_NOTHING: Final = 2  # of the command, which has written a report all the
 
 
 class AuditJobs:
-    """The audits of this server. `keep_s`: how long one is kept after its end."""
+    """The audits of this server. `keep_s`: how long one is kept after its end.
+
+    `prices` returns the text of a price file that has the prices in force; "": none but the
+    package's. It is called in a thread.
+    """
 
     def __init__(
         self,
@@ -51,6 +55,7 @@ class AuditJobs:
         sealer: Sealer,
         clock: Callable[[], float],
         swallowed: Callable[[str], object],
+        prices: Callable[[], str],
         most_bytes: int,
         keep_s: float,
     ) -> None:
@@ -62,7 +67,9 @@ class AuditJobs:
         self._most_bytes = most_bytes
         self._keep_s = keep_s
         self._jobs: dict[str, AuditJob] = {}
-        self._others = False  # another server has the folder
+        self._prices = prices
+        self._held = False  # the folder is ours, and its jobs have been read
+        self._holding = asyncio.Lock()
         self._coming = 0
         self._wake = asyncio.Event()
         self._tasks: list[asyncio.Task[None]] = []
@@ -70,9 +77,8 @@ class AuditJobs:
 
     async def start(self) -> None:
         """Read what there is, and go on with what waits. What ran as the server died has failed."""
-        if self._folder.there and (await self._hold()):
-            jobs, bad = await asyncio.to_thread(self._folder.read)
-            await self._resume(jobs, bad)
+        if self._folder.there:
+            await self._hold()
         self._tasks = [
             asyncio.create_task(self._work(), name="audit-jobs:work"),
             asyncio.create_task(self._sweep_hourly(), name="audit-jobs:sweep"),
@@ -85,6 +91,7 @@ class AuditJobs:
             self._jobs[job.id] = job
             if job.state == "running":
                 await self._ended(job.failed(INTERRUPTED, self._clock()))
+        self._wake.set()
 
     async def close(self) -> None:
         """Stop the audit that runs, which is then interrupted. Idempotent."""
@@ -95,9 +102,16 @@ class AuditJobs:
             await end(self._running[1])
         self._folder.close()
 
+    async def ready(self) -> None:
+        """Take the folder if the server that had it has left it.
+
+        Raises `Conflict` if another server has it, or it cannot be written.
+        """
+        if not self._held and self._folder.there:
+            await self._take_folder()
+
     def check(self, name: str) -> None:
         """Raise `Conflict` if no audit can be taken now, and `BadRequest` for a file's name."""
-        self._refuse_others()
         if not (1 <= len(name) <= 100) or name.startswith((".", "-")) or not _plain(name):
             raise BadRequest("name", "must be a file's name of letters, digits, `.`, `_` and `-`")
         waiting = self._coming + sum(not job.ended for job in self._jobs.values())
@@ -111,11 +125,10 @@ class AuditJobs:
     ) -> AuditJob:
         """Take an upload of `announced` bytes (0: unknown) and queue its audit.
 
-        Raises as `check` and `AuditFolder.receive` do.
+        Raises as `ready`, `check` and `AuditFolder.receive` do.
         """
+        await self._take_folder()
         self.check(name)
-        if not await self._hold():
-            self._refuse_others()
         id = f"audit_{secrets.token_hex(12)}"
         self._coming += 1
         try:
@@ -135,7 +148,6 @@ class AuditJobs:
 
     def get(self, id: str) -> AuditJob | None:
         """Return a job; None if there is none, or it is too old."""
-        self._refuse_others()
         job = self._jobs.get(id)
         return None if job is None or self._old(job) else job
 
@@ -147,7 +159,6 @@ class AuditJobs:
         self, *, limit: int, after: tuple[float, str] | None = None
     ) -> tuple[Sequence[AuditJob], AuditJob | None]:
         """Return jobs, newest first, and the last of them if others follow."""
-        self._refuse_others()
         found = sorted(
             (
                 job
@@ -188,20 +199,27 @@ class AuditJobs:
         until = self.expires_at(job)
         return until is not None and until <= self._clock()
 
-    def _refuse_others(self) -> None:
-        if self._others:
+    async def _take_folder(self) -> None:
+        if not await self._hold():
             raise Conflict(
                 "audits are run by another server that uses this data directory, or it cannot be "
                 "written"
             )
 
     async def _hold(self) -> bool:
-        try:
-            self._others = not await asyncio.to_thread(self._folder.hold)
-        except OSError:
-            self._swallowed(_SITE)
-            self._others = True
-        return not self._others
+        """Take the folder and the jobs in it; False if that cannot be done now."""
+        async with self._holding:
+            if self._held:
+                return True
+            try:
+                if not await asyncio.to_thread(self._folder.hold):
+                    return False
+                await self._resume(*(await asyncio.to_thread(self._folder.read)))
+            except OSError:
+                self._swallowed(_SITE)
+                return False
+            self._held = True
+            return True
 
     async def _work(self) -> None:
         while True:
@@ -225,20 +243,40 @@ class AuditJobs:
         await self._keep(job)
 
         def note(progress: AuditProgress) -> None:
+            if self._folder.room < 0:  # what the audit sorts may be larger than its upload
+                raise disk_full()
             if job.id in self._jobs:
                 self._jobs[job.id] = replace(job, progress=progress)
 
-        folder = self._folder.of(job.id)
-        words = arguments(job.options, str(self._folder.upload(job)), str(folder))
-        status, error = await self._process.run(words, folder, note)
-        now = self._clock()
-        if status not in (0, _STATUS_NOTHING):
-            await self._ended(job.failed(error or f"ended with status {status}", now))
+        try:
+            status, error = await self._audited(job, note)
+            now = self._clock()
+            if status not in (0, _STATUS_NOTHING):
+                await self._ended(job.failed(error or f"ended with status {status}", now))
+                return
+            await self._seal(job)
+        except DiskFull as error:
+            await self._ended(job.failed(error.message, self._clock()))
             return
-        await self._seal(job)
+        except BaseException:
+            await asyncio.shield(self._drop_plain(job.id))
+            raise
         summary = summary_of(await self.report(replace(job, state="done")) or {})
         job = replace(job, summary=summary, ended_at=now, state="done")
         await self._ended(job.failed(_NOTHING, now) if status else job)
+
+    async def _audited(
+        self, job: AuditJob, note: Callable[[AuditProgress], object]
+    ) -> tuple[int, str | None]:
+        """Run the audit, at the prices in force. Returns as `AuditProcess.run` does."""
+        folder, room = self._folder.of(job.id), self._folder.room
+        if room <= 0:
+            raise disk_full()
+        text, prices = await asyncio.to_thread(self._prices), None
+        if text:
+            prices = str(await asyncio.to_thread(self._folder.give_prices, job.id, text))
+        words = arguments(job.options, str(self._folder.upload(job)), str(folder), prices=prices)
+        return await self._process.run(words, folder, note, most_file=room)
 
     async def _give_up(self, id: str) -> None:
         if (job := self._jobs.get(id)) is not None:
@@ -249,12 +287,18 @@ class AuditJobs:
                 self._swallowed(_SITE)
 
     async def _ended(self, job: AuditJob) -> None:
-        await asyncio.to_thread(self._folder.drop_upload, job.id, also=(TEMPORARY,))
+        await asyncio.to_thread(self._folder.drop_upload, job.id)
+        await self._drop_plain(job.id)
         await self._keep(job)
 
     async def _keep(self, job: AuditJob) -> None:
         self._jobs[job.id] = job
         await asyncio.to_thread(self._folder.keep, job)
+
+    async def _drop_plain(self, id: str) -> None:
+        """Delete results that were to be encrypted and are not: the audit did not get so far."""
+        if self._sealer.on:
+            await asyncio.to_thread(self._folder.drop_plain, id, (REPORT, PAGE))
 
     async def _seal(self, job: AuditJob) -> None:
         """Encrypt the results, where the store encrypts: both hold words of prompts."""
@@ -265,7 +309,7 @@ class AuditJobs:
             path = self._folder.of(job.id) / name
             plain = await asyncio.to_thread(path.read_bytes)
             sealed = self._sealer.seal(_KIND, STORE, f"{job.id}:{name}", plain)
-            await asyncio.to_thread(path.write_bytes, sealed)
+            await asyncio.to_thread(self._folder.replace, job.id, name, sealed)
 
     async def _result(self, job: AuditJob, name: str) -> bytes | None:
         if not job.ended:
@@ -280,6 +324,8 @@ class AuditJobs:
 
     async def _sweep_hourly(self) -> None:
         while True:
+            if self._folder.there:
+                await self._hold()
             await self.sweep()
             await asyncio.sleep(_SWEEP_S)
 

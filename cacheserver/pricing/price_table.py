@@ -16,10 +16,11 @@ web_search = 10               # optional: USD per 1,000 searches
 from __future__ import annotations
 
 import hashlib
+import json
 import re
 import tomllib
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass
 from datetime import date, datetime
 from decimal import Decimal
 from typing import Any, TypeAlias
@@ -86,6 +87,26 @@ class PriceTable:
             newest = max(reached, key=lambda row: (row.start, row.over_prompt_tokens))
             found.append((length, newest.rates))
         return tuple(found)
+
+
+def written(rows: Iterable[PriceRow]) -> str:
+    """Return rows as a TOML text that `load_overrides` reads. A row without all prices is left out.
+
+    Of rows of the same model, day, speed and step the last counts.
+    """
+    last = {(row.model, row.start, row.speed, row.over_prompt_tokens): row for row in rows}
+    found = []
+    for row in last.values():
+        rates = {kind: rate for kind, rate in asdict(row.rates).items() if rate is not None}
+        if not rates.keys() >= set(KINDS):
+            continue
+        lines = [f"model = {json.dumps(row.model, ensure_ascii=False)}", f'speed = "{row.speed}"']
+        if row.start != date.min:
+            lines.append(f"from = {row.start.isoformat()}")
+        lines.append(f"over_prompt_tokens = {row.over_prompt_tokens}")
+        lines += [f"{kind} = {rate:f}" for kind, rate in rates.items()]
+        found.append("\n".join(("[[price]]", *lines, "")))
+    return "\n".join(found)
 
 
 class _Wrong(Exception):

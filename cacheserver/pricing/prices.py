@@ -22,7 +22,7 @@ from genai_prices.types import ModelPrice, TieredPrices
 from cacheserver.core.types import Nanodollars, Usage
 from cacheserver.core.usage import prompt_tokens, usage_of
 from cacheserver.pricing.price_changes import PriceChanges
-from cacheserver.pricing.price_table import Ladder, PriceTable, Rates, load_overrides
+from cacheserver.pricing.price_table import Ladder, PriceRow, PriceTable, Rates, load_overrides
 from cacheserver.pricing.whole_prices import PER_TOKEN, WholeSteps, quick, whole
 
 __all__ = ["PriceTable", "Priced", "Pricer", "billable", "load_overrides", "usage_of"]
@@ -33,6 +33,9 @@ V = TypeVar("V")
 KINDS = ("input", "output", "cache_write_5m", "cache_write_1h", "cache_read", "web_search")
 
 _PER_SEARCH = 1_000_000  # nanodollars per search, for each USD per 1,000 searches
+_SPEEDS = ("standard", "fast")
+_DAY_S = 86_400
+_CHANGED_DAYS = 92  # how far back changes are told: a quarter; an audit reads 30 days unless told
 US_ONLY = Decimal("1.1")  # US-only inference, on every token (Anthropic's pricing page)
 _BATCH = Decimal("0.5")  # where no batch rate is published yet: "50% off everything"
 
@@ -119,6 +122,26 @@ class Pricer:
             return "admin"
         day = datetime.fromtimestamp(now, UTC).date()
         return "file" if self._overrides.knows(model, day) else "package"
+
+    def rows(self, now: float) -> list[PriceRow]:
+        """Return the operator's rows and an admin's changes of the last days, as rows by UTC day.
+
+        A day has the prices of its end. It may be called in any thread.
+        """
+        changes, found = self._now.changes, list(self._overrides.rows)
+        ends = [(now // _DAY_S - ago + 1) * _DAY_S - 1 for ago in range(_CHANGED_DAYS, -1, -1)]
+        for model in sorted(changes.models):
+            last: dict[str, Ladder] = {}
+            for end in (min(end, now) for end in ends):
+                if not last and not changes.changes(model, end):
+                    continue
+                for speed in _SPEEDS:  # both: a row of one replaces the package's of the other
+                    ladder = self.with_changes(changes, model, end, speed)
+                    if ladder != last.get(speed):
+                        last[speed] = ladder
+                        day = datetime.fromtimestamp(end, UTC).date()
+                        found += [PriceRow(model, one, day, speed, start) for start, one in ladder]
+        return found
 
     @property
     def version(self) -> str:

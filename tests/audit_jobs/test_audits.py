@@ -13,6 +13,7 @@ import httpx2
 import pytest
 
 from cacheserver.audit_jobs.folder import AuditFolder
+from cacheserver.audit_jobs.job import AuditJob, AuditOptions
 from cacheserver.core.errors import DiskFull
 from tests.analysis.audit.records import pair
 from tests.api.admin import ADMIN
@@ -229,7 +230,20 @@ async def test_a_second_server_on_the_folder_says_who_runs_audits(tmp_path: Path
         for got in (await upload(house), await house.http.get(PATH, headers=ADMIN)):
             assert got.status_code == 409
             assert "another server" in got.text
-    other.close()
+        # It leaves an audit behind, written by a version with a field more.
+        await other.receive("audit_x", "x.jsonl", _once(TWICE), announced=0, most=10**9)
+        left = AuditJob("audit_" + "0" * 24, "x.jsonl", len(TWICE), AuditOptions(), house.clock())
+        other.of("audit_x").rename(other.of(left.id))
+        other.keep(left)
+        path = other.of(left.id) / "job.json"
+        path.write_text(json.dumps({**json.loads(path.read_text()), "colour": "red"}))
+        other.close()
+        assert (await ended(house, left.id))["state"] == "done"
+        assert await taken(house)
+
+
+async def _once(raw: bytes) -> AsyncIterator[bytes]:
+    yield raw
 
 
 async def test_settings_of_a_tenant_are_taken_unless_it_keeps_no_content(tmp_path: Path) -> None:

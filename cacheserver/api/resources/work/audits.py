@@ -99,6 +99,7 @@ async def audits(request: Request) -> dict[str, Any]:
     """List the audits of this server with their state, progress and summary."""
     state = state_of(request)
     state.gate.admit_admin(request, "read")
+    await state.parts.audit_jobs.ready()
     limit, cursor = lists.page(lists.given(request, lists.PAGE))
     found, last = state.parts.audit_jobs.page(limit=limit, after=_place(cursor))
     after = None if last is None else f"{last.created_at!r}:{last.id}"
@@ -110,7 +111,7 @@ async def audit(request: Request, id: str) -> Response:
     """Show an audit. `report` is what `cacheserver audit --json` writes; null without one."""
     state = state_of(request)
     state.gate.admit_admin(request, "read")
-    job = _find(state, id)
+    job = await _find(state, id)
     report = await state.parts.audit_jobs.report(job)
     shown = {**_shown(state, job), "report": report}
     return Response(json_text.dumps(shown), media_type="application/json")
@@ -121,7 +122,7 @@ async def page(request: Request, id: str) -> Response:
     """Return the page that `cacheserver audit --html` writes: no script, no other host."""
     state = state_of(request)
     state.gate.admit_admin(request, "read")
-    found = await state.parts.audit_jobs.html(_find(state, id))
+    found = await state.parts.audit_jobs.html(await _find(state, id))
     if found is None:
         raise NotFound("this audit has no report: it has not ended, or it failed")
     return Response(found, media_type="text/html; charset=utf-8", headers=_PAGE_HEADERS)
@@ -131,7 +132,7 @@ async def page(request: Request, id: str) -> Response:
 async def delete(request: Request, id: str) -> dict[str, Any]:
     state = state_of(request)
     state.gate.admit_admin(request, "tune")
-    _find(state, id)
+    await _find(state, id)
     job = await state.parts.audit_jobs.delete(id)
     if job is None:
         raise NotFound(_NONE)
@@ -142,7 +143,8 @@ async def delete(request: Request, id: str) -> dict[str, Any]:
 _NONE: Final = "there is no such audit, or it is no longer kept"
 
 
-def _find(state: AppState, id: str) -> AuditJob:
+async def _find(state: AppState, id: str) -> AuditJob:
+    await state.parts.audit_jobs.ready()
     job = state.parts.audit_jobs.get(id) if _ID.fullmatch(id) else None
     if job is None:
         raise NotFound(_NONE)

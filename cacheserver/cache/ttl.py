@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from cacheserver.core.types import MOST_TTL_S, Controls, Entry, Tenant, TtlRule
 
@@ -61,18 +61,20 @@ def explained(controls: Controls, tenant: Tenant, model: str) -> Lifetime:
 def longest(entry: Entry, tenant: Tenant, *, cap_s: int | None) -> int:
     """Return the longest lifetime that settings allow a stored answer, in seconds from creation.
 
-    `cap_s` is that of a volatile question. An entry does not say which task it was of: the maximum
-    of a task counts if the entry has kept to it so far.
+    `cap_s` is that of a volatile question. An entry does not say which task it was of, nor which
+    model was asked for, only which one answered: the maximum of a task or of another model, as
+    `auto`, counts if the entry has kept to it so far.
     """
     lived_s = entry.expires_at - entry.created_at
-    tasks = {
-        rule.task
-        for rule in tenant.ttl_rules
-        if rule.task is not None and rule.max_ttl_s is not None and lived_s <= rule.max_ttl_s
-    }
-    asked = Controls(namespace=entry.namespace, tags=entry.tags, ttl_s=MOST_TTL_S)
-    each = [lifetime(replace(asked, task=task), tenant, entry.model) for task in (None, *tasks)]
-    return min(each) if cap_s is None else min(*each, cap_s)
+    bounds: list[int] = [tenant.max_ttl_s, MOST_TTL_S, *(() if cap_s is None else (cap_s,))]
+    for rule in tenant.ttl_rules:
+        of_it = Controls(namespace=entry.namespace, tags=entry.tags, task=rule.task)
+        if rule.max_ttl_s is None or not _matches(rule, of_it, rule.model or entry.model):
+            continue
+        known = rule.task is None and rule.model in (None, entry.model)
+        if known or lived_s <= rule.max_ttl_s:
+            bounds.append(rule.max_ttl_s)
+    return min(bounds)
 
 
 def _matches(rule: TtlRule, controls: Controls, model: str) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from time import monotonic
 from typing import Any, Final, Protocol
 
 import numpy as np
@@ -27,6 +28,7 @@ from cacheserver.routing.what_if_rules import Barred, Move, PastCall, WhatIf
 
 MOST: Final = 2_000  # calls of one replay: a second or two, most of it in a thread
 _PAGE: Final = 200
+_READ_S: Final = 2.0  # the longest that calls are looked for: of others, few may be misses
 _PRICED: Final = 50  # calls priced before others get a turn: 2 ms
 
 
@@ -57,7 +59,10 @@ class RoutingWhatIf:
         self._trials = trials
 
     async def replay(self, tenant: Tenant, rules: RoutingRules, *, limit: int) -> WhatIf:
-        """Replay the tenant's last calls of the day, at most `limit`, under `rules`."""
+        """Replay the tenant's last calls of the day, at most `limit`, under `rules`.
+
+        Fewer, if they are not found within two seconds.
+        """
         calls = await self._calls(tenant.name, limit)
         before = tenant.routing, await self.barred(tenant.name, tenant.routing)
         after = rules, await self.barred(tenant.name, rules)
@@ -93,7 +98,8 @@ class RoutingWhatIf:
     async def _calls(self, tenant: str, limit: int) -> list[PastCall]:
         calls: list[PastCall] = []
         cursor: str | None = None
-        while len(calls) < limit:
+        ends = monotonic() + _READ_S
+        while len(calls) < limit and monotonic() < ends:
             found = await self._search.newest(
                 Filters(outcome="miss"), tenant=tenant, limit=_PAGE, cursor=cursor
             )
@@ -104,16 +110,21 @@ class RoutingWhatIf:
         return calls[:limit]
 
     async def _read(self, records: Sequence[Mapping[str, Any]]) -> list[PastCall]:
-        pairs = [
-            (call, record["fingerprint"])
-            for record in records
-            if (call := what_if_rules.past_call(record, _cost(record))) is not None
-        ]
+        pairs = await asyncio.to_thread(_past_calls, records)
         rows = await self._vectors.of([fingerprint for _, fingerprint in pairs])
         known = self._embedder_id if self._embedder_id.startswith(EMBEDDER) else None
         stored = [None if row is None or known is None else row.vectors.get(known) for row in rows]
         calls = [call for call, _ in pairs]
         return await asyncio.to_thread(_with_readings, calls, stored)
+
+
+def _past_calls(records: Sequence[Mapping[str, Any]]) -> list[tuple[PastCall, str]]:
+    """Return the calls of records, each with its fingerprint."""
+    return [
+        (call, record["fingerprint"])
+        for record in records
+        if (call := what_if_rules.past_call(record, _cost(record))) is not None
+    ]
 
 
 def _with_readings(calls: Sequence[PastCall], stored: Sequence[bytes | None]) -> list[PastCall]:

@@ -10,7 +10,7 @@ import asyncio
 import logging
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Final, Literal, Protocol, TypeAlias
 
 from cacheserver.core import json_text
@@ -85,8 +85,15 @@ class Progress:
         return {**asdict(self), "outcomes": dict(sorted(self.outcomes.items()))}
 
 
+class _StoppedElsewhere(Exception):
+    """Raised in a replay that another server has stopped."""
+
+
 class SampleTraffic:
-    """The replay of this server. What was replayed is remembered in the store."""
+    """The replay of this server. What was replayed is remembered in the store.
+
+    Another server stops it by what it writes there: a replay looks at it before each step.
+    """
 
     def __init__(
         self,
@@ -135,6 +142,16 @@ class SampleTraffic:
             await end(self._task)
             self._task = None
 
+    async def stop_everywhere(self) -> None:
+        """End a replay under way, of whichever server on this store. Raises `StoreError`.
+
+        Another server's ends with the step that it is at.
+        """
+        await self.stop()
+        if (found := await self.progress()).state != "none":
+            stopped = replace(found, state="stopped")
+            await command(self._redis, "SET", self._key, json_text.dumps(stopped.as_json()))
+
     async def forget(self) -> None:
         """Forget that there was a replay. Raises `StoreError`."""
         await self.stop()
@@ -144,8 +161,15 @@ class SampleTraffic:
     async def _remember(self) -> None:
         await command(self._redis, "SET", self._key, json_text.dumps(self._progress.as_json()))
 
+    async def _check(self) -> None:
+        """Raise `_StoppedElsewhere` if the store no longer says that this replay runs."""
+        value = await command(self._redis, "GET", self._key)
+        found = {} if value is None else json_text.loads(value)
+        if (found.get("state"), found.get("began_at")) != ("running", self._progress.began_at):
+            raise _StoppedElsewhere
+
     async def _run(self, server: Server, steps: Sequence[traffic.Step]) -> None:
-        progress = self._progress
+        progress, ours = self._progress, True
         try:
             await self._remember()
             await server.prepare()
@@ -155,6 +179,8 @@ class SampleTraffic:
         except asyncio.CancelledError:
             progress.state = "stopped"
             raise
+        except _StoppedElsewhere:  # what the store says now is not this replay's
+            ours, self._progress = False, Progress()
         except Exception as error:  # the task boundary
             progress.state = "failed"
             self._swallowed("sample-traffic")
@@ -163,13 +189,15 @@ class SampleTraffic:
         finally:
             progress.ended_at = self._clock()
             try:
-                await self._remember()
+                if ours:
+                    await self._remember()
             except StoreError:
                 self._swallowed("sample-traffic")
 
     async def _ask_all(self, server: Server, steps: Sequence[traffic.Step]) -> None:
         known, right = traffic.answers(), 0
         for step in steps:
+            await self._check()
             once = server.defer if step.deferred else server.ask
             found = await asyncio.gather(*(once(step.fields) for _ in range(step.copies)))
             self._progress.asked += len(found)
@@ -188,5 +216,6 @@ class SampleTraffic:
         for pair in (await server.unsure())[::_LABELLED]:
             serves = known.serves(pair.stored, pair.asked)
             if serves is not None:
+                await self._check()
                 await server.label(pair.id, "yes" if serves else "no")
                 self._progress.labels += 1

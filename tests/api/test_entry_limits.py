@@ -50,6 +50,21 @@ async def test_the_maximum_of_a_task_holds_for_what_has_kept_to_it(house: House)
     assert statuses == [400, 200]
 
 
+async def test_the_maximum_of_a_model_asked_for_holds_for_who_else_answered(house: House) -> None:
+    rules = [{"model": "auto", "max_ttl_s": 600}]
+    await put(house, "tenants/default", max_ttl_s=86_400, ttl_rules=rules)
+    house.parts.tenants.forget("default")
+    # Of `auto` by another model; of that model itself, for longer.
+    routed = (await house.ask(PARIS, model="auto")).headers["x-cache-entry"]
+    itself = (await house.ask(PARIS)).headers["x-cache-entry"]
+    for what, more in (("ttl", {}), ("answer", {"text": "Paris."})):
+        statuses = [
+            (await change(house, id, what, ttl_s=3_000, **more)).status_code
+            for id in (routed, itself)
+        ]
+        assert statuses == [400, 200], what
+
+
 @pytest.mark.parametrize(
     ("text", "status"),
     [

@@ -129,6 +129,27 @@ async def test_a_server_that_stops_ends_the_replay_and_knows_it_later(tmp_path: 
         assert found["ended_at"] is not None
 
 
+async def test_a_replay_ends_that_another_server_stops(new: House) -> None:
+    await new.http.post(SAMPLE, headers=ADMIN)
+    sample = new.parts.sample
+    other = replay.SampleTraffic(
+        sample._redis,
+        prefix=sample._key.removesuffix("sample"),
+        clock=new.clock,
+        swallowed=new.parts.metrics.swallowed,
+    )
+    async with asyncio.timeout(60):
+        while (await other.progress()).state == "none":
+            pass
+    assert sample._task is not None
+    await other.stop_everywhere()
+    await asyncio.wait({sample._task})
+    found = await got(new, SAMPLE)
+    assert (found["state"], found["asked"] < found["of"]) == ("stopped", True)
+    await other.forget()
+    assert (await got(new, SAMPLE))["state"] == "none"
+
+
 async def test_a_replay_that_nobody_ended_was_stopped(new: House) -> None:
     store = new.parts.host.store
     killed = replay.Progress("running", asked=7, of=300, began_at=1.0)

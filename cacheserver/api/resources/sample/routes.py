@@ -68,7 +68,7 @@ async def remove(request: Request) -> dict[str, Any]:
         return {"removed": False, "deleted": None}
     if await _has_key(state):
         raise Conflict(_TAKEN)
-    await sample.stop()
+    await sample.stop_everywhere()
     deleted = await deletion.delete(request, state, TENANT)
     await sample.forget()
     note_change(request, tenant=TENANT, before={"state": before.state}, after={"state": "none"})

@@ -71,8 +71,9 @@ async def what_if(request: Request, tenant: str) -> dict[str, Any]:
     """Replay the tenant's last calls to Claude of the day under changed rules; nothing changes.
 
     Fields: `routing`, as in the tenant's settings: what is left out stays as it is; `limit`, how
-    many calls (500). Costs elsewhere are estimates: the same tokens at the other model's prices,
-    rescaled where the tokenizers differ.
+    many calls (500); fewer are replayed if they are not found within two seconds. Costs elsewhere
+    are estimates: the same tokens at the other model's prices, rescaled where the tokenizers
+    differ.
     """
     state = state_of(request)
     state.gate.admit_admin(request, "tune")

@@ -350,6 +350,13 @@ async def test_an_erasure_is_done_by_the_server_that_runs(shell: Shell, tmp_path
             refused = await erase(*wrong)
             assert (refused.returncode, refused.stdout) == (1, "")
             assert said in refused.stderr
+        for confirm, status in (("other", 1), ("acme", 0)):
+            args = ("tenant", "delete", "acme", "--confirm", confirm, "--url", house.url)
+            given = {"CACHESERVER_ADMIN_KEY": ADMIN_KEY}
+            gone = await asyncio.to_thread(shell.run, *args, **given)
+            assert gone.returncode == status, gone.stderr
+        assert len(json.loads(gone.stdout)["revoked_keys"]) == 1
+        assert (await house.ask(key=key)).status_code == 401
         refused = await erase("--all", CACHESERVER_ADMIN_KEY="another-admin-key")
         assert (refused.returncode, refused.stdout) == (1, "")
     away = await erase("--all")

@@ -159,6 +159,13 @@ class Client(_Common):
         """
         return self._object(wire.erase(of=of, **selector))
 
+    def delete_tenant(self, name: str, *, confirm: str) -> dict[str, Any]:
+        """Delete a tenant with its keys, content and settings; `confirm` is its name once more.
+
+        Needs an admin key with the role `all`.
+        """
+        return self._object(wire.delete_tenant(name, confirm))
+
     def decision(self, id: str) -> dict[str, Any]:
         """Return a decision's record, kept for a day. Raises `NotFoundError` after that."""
         return self._object(wire.decision(id))
@@ -246,6 +253,13 @@ class AsyncClient(_Common):
         `of`: with the admin key, the tenant whose it is.
         """
         return await self._object(wire.erase(of=of, **selector))
+
+    async def delete_tenant(self, name: str, *, confirm: str) -> dict[str, Any]:
+        """Delete a tenant with its keys, content and settings; `confirm` is its name once more.
+
+        Needs an admin key with the role `all`.
+        """
+        return await self._object(wire.delete_tenant(name, confirm))
 
     async def decision(self, id: str) -> dict[str, Any]:
         """Return a decision's record, kept for a day. Raises `NotFoundError` after that."""

@@ -98,6 +98,11 @@ def erase(*, of: str | None = None, **selector: Unpack[Erasure]) -> Call:
     return _post(path, given)
 
 
+def delete_tenant(name: str, confirm: str) -> Call:
+    body = json.dumps({"confirm": confirm}).encode()
+    return Call("DELETE", f"/admin/v1/tenants/{quote(name, safe='')}", body)
+
+
 def stats() -> Call:
     return Call("GET", "/v1/stats")
 

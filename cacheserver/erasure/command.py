@@ -1,6 +1,7 @@
-"""Command `cacheserver erase`, carried out by the running server, which knows calls in flight.
+"""Commands carried out by the running server, which knows calls in flight.
 
 cacheserver erase --tenant acme --actor ann@example.com
+cacheserver tenant delete acme --confirm acme
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ _SELECTORS: Final = {
 
 
 def add(line: CommandLine) -> None:
-    """Add the command to the parser's."""
+    """Add the commands to the parser's."""
     erase = add_command(
         line.commands,
         "erase",
@@ -39,18 +40,48 @@ def add(line: CommandLine) -> None:
     for name, about in _SELECTORS.items():
         erase.add_argument(f"--{name}", metavar="X", help=about)
     erase.add_argument("--all", action="store_true", help="all content of the tenant")
-    erase.add_argument(
+    _add_url(erase)
+    erase.set_defaults(run=lambda args: _run(args, line.settings_of(args)))
+    tenant = add_command(line.commands, "tenant", help="delete a tenant")
+    verbs = tenant.add_subparsers(title="commands", required=True, metavar="COMMAND")
+    delete = add_command(
+        verbs,
+        "delete",
+        help="revoke a tenant's keys, erase its content and remove its settings",
+        parents=[line.configured],
+    )
+    delete.add_argument("name", help="the tenant that is deleted")
+    delete.add_argument("--confirm", required=True, metavar="NAME", help="its name once more")
+    _add_url(delete)
+    delete.set_defaults(run=lambda args: _delete(args, line.settings_of(args)))
+
+
+def _add_url(command: argparse.ArgumentParser) -> None:
+    command.add_argument(
         "--url", help="URL of the server (default: from CACHESERVER_HOST and CACHESERVER_PORT)"
     )
-    erase.set_defaults(run=lambda args: _run(args, line.settings_of(args)))
+
+
+def _delete(args: argparse.Namespace, settings: Settings) -> int:
+    """Print the server's reply. Raises `SettingsError`, and what the client raises."""
+    from cacheserver.client import Client
+
+    with Client(args.url or _url(settings), key=_admin_key(settings)) as client:
+        reply = client.delete_tenant(args.name, confirm=args.confirm)
+    sys.stdout.write(json.dumps(reply, indent=2) + "\n")
+    return 0
+
+
+def _admin_key(settings: Settings) -> str:
+    if settings.admin_key is None:
+        raise SettingsError("`CACHESERVER_ADMIN_KEY`: this command asks for it, and it is not set")
+    return settings.admin_key.get_secret_value()
 
 
 def _run(args: argparse.Namespace, settings: Settings) -> int:
     """Print the server's reply. Raises `SettingsError`, and what the client raises."""
     from cacheserver.client import Client
 
-    if settings.admin_key is None:
-        raise SettingsError("`CACHESERVER_ADMIN_KEY`: an erasure asks for it, and it is not set")
     selector = {
         name.replace("-", "_"): value
         for name in _SELECTORS
@@ -58,7 +89,7 @@ def _run(args: argparse.Namespace, settings: Settings) -> int:
     }
     if args.all:
         selector["tenant"] = args.tenant
-    with Client(args.url or _url(settings), key=settings.admin_key.get_secret_value()) as client:
+    with Client(args.url or _url(settings), key=_admin_key(settings)) as client:
         try:
             reply = client.erase(of=args.tenant, **selector)
         except ValueError:

@@ -59,6 +59,24 @@ async def test_savings_are_against_what_the_operator_would_have_used(
     await expect(figure(saved, "This month")).to_have_text("$8.00")
 
 
+async def test_a_period_that_is_compared_in_part_shows_no_causes(
+    house: House, admin: AdminPage
+) -> None:
+    """Nine requests before an upgrade saved nine dollars, which no comparison knows of."""
+    ledger, now = house.parts.ledger, house.clock()
+    for _ in range(9):
+        ledger.append(hit(at=now, tenant="default", saved={"exact": 1_000_000_000}))
+    compared = Comparison(8_020_000_000, 4_020_000_000)
+    ledger.append(row(at=now, tenant="default", cost=20_000_000, compared=compared))
+    await admin.open("overview")
+    saved = card(admin, "Saved")
+    await expect(saved.get_by_role("listitem").filter(has_text="Exact hits")).to_contain_text("$9")
+    await saved.get_by_label("against").select_option("all Opus")
+    await expect(figure(saved, "Today")).to_have_text("$8.00")
+    await expect(saved.get_by_role("listitem")).to_have_count(0)
+    await expect(saved.get_by_text("1 of 10 requests are compared")).to_be_visible()
+
+
 async def test_a_new_server_says_how_to_begin_and_shows_the_first_request(
     house: House, admin: AdminPage
 ) -> None:

@@ -12,7 +12,7 @@ export function money(usd) {
   if (size === 0) return "$0";
   if (size >= 1000) return `${sign}$${Math.round(size).toLocaleString("en-US")}`;
   if (size >= 1) return `${sign}$${size.toFixed(2)}`;
-  if (size < 0.000001) return `${sign}<$0.000001`;
+  if (size < 0.000001) return "≈$0";
   const digits = Math.min(6, Math.max(2, 1 - Math.floor(Math.log10(size))));
   return `${sign}$${size.toFixed(digits)}`;
 }

@@ -18,6 +18,7 @@ const LIVE_KINDS = [
   { key: "hits", name: "hits", color: "--exact" },
   { key: "others", name: "others", color: "--miss" },
 ];
+const NEARLY_ALL = 0.95; // of the requests: failed ones and those without usage are never compared
 const COMPARED = ["asked", "opus", "sonnet", "named"];
 const CAUSES = {
   exact: "Exact hits",
@@ -90,12 +91,17 @@ function bill(period, choice) {
     const would = Number(period.counterfactual_usd);
     return { would, paid: Number(period.paid_usd), part: null };
   }
-  const partly = compared.cost_usd !== period.cost_usd ? compared.requests : null;
-  return { would: Number(compared.usd), paid: Number(compared.cost_usd) + spent, part: partly };
+  // Requests before an upgrade, or before a model was named, have no comparison. What was spent to save
+  // and the causes are known of all requests only, so they are left out of a part.
+  if (compared.requests < NEARLY_ALL * period.requests) {
+    return { would: Number(compared.usd), paid: Number(compared.cost_usd), part: compared.requests };
+  }
+  return { would: Number(compared.usd), paid: Number(compared.cost_usd) + spent, part: null };
 }
 
 /** Savings by cause. At another model than was asked, what models cost less is one cause. */
-function causes(period, { would, paid }) {
+function causes(period, { would, paid, part }) {
+  if (part !== null) return [];
   const parts = Object.entries(period.saved_by_cause_usd)
     .filter(([cause]) => cause !== "routing")
     .map(([cause, usd]) => [CAUSES[cause] ?? cause, Number(usd)]);
@@ -128,7 +134,9 @@ function Saved({ data, names, against, setChoice }) {
     <div class="overview-causes">
       <${Tabs} label="Period" tabs=${PERIODS} value=${period} onChange=${setPeriod} />
       ${parts.length === 0
-        ? html`<p class="hint">Nothing was saved in this period yet.</p>`
+        ? html`<p class="hint">${found.part === null
+            ? "Nothing was saved in this period yet."
+            : "Causes are shown once nearly all requests of the period are compared."}</p>`
         : html`<ul class="amounts" aria-label="Saved by cause">
             ${parts.map(([label, usd]) => html`<li key=${label}>
               <span>${label}</span>
@@ -156,7 +164,7 @@ function explained(choice, period, { part }) {
   const estimate = choice === "asked"
     ? "Without the cache, each request would have been a call to the model that it named."
     : "An estimate: the same tokens, hits included, at that model's price of the day.";
-  const some = part === null ? "" : ` ${count(part)} of ${count(period.requests)} requests are compared.`;
+  const some = part === null ? "" : ` ${count(part)} of ${count(period.requests)} requests are compared; what was spent to save is left out.`;
   const unpriced = period.unpriced ? ` ${count(period.unpriced)} calls have no price and are in no sum.` : "";
   return estimate + some + unpriced;
 }

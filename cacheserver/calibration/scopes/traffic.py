@@ -75,6 +75,17 @@ def by_scope(rows: Rows) -> dict[int, Traffic]:
     }
 
 
+def served(rows: Rows, traffic: Traffic) -> dict[str, Any]:
+    """Return the hits as they were, and what they saved: without what misses saved otherwise."""
+    hit = np.isin(rows["outcome"], [short(kind) for kind in (*_EXACT, "semantic")])
+    hits = int(hit.sum())
+    return {
+        "hits": hits,
+        "hit_rate": round(hits / traffic.eligible, 6) if traffic.eligible else None,
+        "saved_usd": usd(int(rows["saved"][hit].sum())),
+    }
+
+
 def covered_s(since: float, now: float) -> int:
     """Return how many seconds of the last day records cover that begin at `since`."""
     return max(0, min(DECISION_S, round(now - since)))

@@ -20,7 +20,7 @@ from cacheserver.cache.store.decision_index import MILLIONTHS, short
 from cacheserver.cache.store.decision_search import DecisionSearch
 from cacheserver.calibration.answers.beginnings import AnswerBeginnings
 from cacheserver.calibration.scopes.reports import ScopeDay, ScopeReports, labels_by
-from cacheserver.calibration.scopes.traffic import Bars, covered_s
+from cacheserver.calibration.scopes.traffic import Bars, covered_s, served
 from cacheserver.calibration.target_bars import TargetBars
 from cacheserver.calibration.verdicts import JudgedPair, Verdicts, right_of
 from cacheserver.calibration.what_if_rules import LabelledCandidate
@@ -193,6 +193,7 @@ def _shown(
         "curve": curve,
         "steps": [{"set": step.bar, "basis": step.basis, **bars.at(step.at)} for step in shown],
         "in_force": place,
+        "now": served(day.rows, day.traffic),
     }
 
 

@@ -49,7 +49,8 @@ async def test_each_step_has_the_hits_and_the_money_that_its_bar_would_have_had(
     assert (strict["set"], strict["bar"], strict["hits"]) == ({"exact_only": True}, None, 1)
     held = found["steps"][found["in_force"]]
     assert (held["set"], held["hits"]) == ({"similarity": 0.95}, 2)
-    assert held["saved_usd"] == found["day"]["saved_usd"]
+    now = {name: held[name] for name in ("hits", "hit_rate", "saved_usd")}
+    assert found["now"] == now
     hit, miss = found["questions"]
     assert 0 < miss["score"] - loosest["set"]["similarity"] < 2e-5
     assert loosest["hits"] == 3

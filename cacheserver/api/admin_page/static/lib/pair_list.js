@@ -101,6 +101,7 @@ function Pair({ question, report, given, label }) {
       ${question.probability !== null && html`<span title="probability that the answer serves">${ratio(question.probability)} probable</span>`}
       <span title="what a hit saves">${money(question.worth_usd)}</span>
       <${Time} at=${question.at} />
+      <a href=${screenUrl("requests", { decision: question.decision_id, of: report.tenant })}>Why</a>
       <${ApiLink} href=${decision} />
     </div>
   </li>`;

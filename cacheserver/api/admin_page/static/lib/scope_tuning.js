@@ -80,15 +80,9 @@ function Tuned({ session, report, api, reload }) {
   </div>`;
 }
 
-/** What the day was, as a step is; for bars of the other kind than the one in force. */
-function today({ day }) {
-  const hits = day.exact + day.coalesced + day.stale + day.semantic;
-  return { hits, hit_rate: day.hit_rate, saved_usd: day.saved_usd };
-}
-
 /** The step with the hits nearest to those of the day: where a bar of the other kind would be. */
 function likest(report) {
-  const { hits } = today(report);
+  const { hits } = report.now;
   const far = report.steps.map((step) => Math.abs(step.hits - hits));
   return far.indexOf(Math.min(...far));
 }
@@ -121,7 +115,7 @@ function basisText(basis) {
 /** Figures of a step, against those of the bar in force. */
 function Outcome({ report, step }) {
   const { steps, in_force: inForce, covers_s: seconds } = report;
-  const now = inForce === null ? today(report) : steps[inForce];
+  const now = inForce === null ? report.now : steps[inForce];
   const scale = seconds >= HOUR_S ? DAY_S / seconds : 1;
   const when = seconds >= HOUR_S ? "a day" : `in ${duration(seconds ?? 0)}`;
   const similar = (step.hits - steps[0].hits) * scale;

@@ -42,10 +42,10 @@ MAX_TOKENS: Final = 1_024
 # settings nor the tenant's say otherwise.
 DEFAULT_TTL_S: Final = 3_600
 MAX_TTL_S: Final = 2_592_000  # 30 days
+MOST_TTL_S: Final = 365 * 86_400  # the longest that an operator may set
 
 # A body of an admin may always have so many bytes, or no limit that is too small could be changed.
 LEAST_BODY_BYTES: Final = 1024**2
-MOST_TTL_S: Final = 365 * 86_400  # the longest that an operator may set
 
 Ttl: TypeAlias = Annotated[int, Bound(least=0, most=MOST_TTL_S)]
 Name: TypeAlias = Annotated[str, NAME]

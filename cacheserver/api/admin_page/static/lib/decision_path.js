@@ -84,7 +84,8 @@ function vetoes(kind, decision, candidates) {
   const nearest = fired[0] === candidates[0] ? "the nearest" : "one of them";
   const text = `“${veto}” refuses ${nearest}: ${vetoText(veto)}.`;
   const facts = [["Refused", `${count(fired.length)} of ${count(candidates.length)}`]];
-  return { ...step, state: decision.reason === "vetoed" ? "refused" : "passed", text, facts };
+  const all = decision.reason === "vetoed" || fired.length === candidates.length;
+  return { ...step, state: all ? "refused" : "passed", text, facts };
 }
 
 function bar(kind, decision, candidates) {
@@ -118,7 +119,8 @@ function scored(kind, decision, candidates, byProbability) {
   const left = candidates.filter((one) => !one.veto);
   const scores = left.map((one) => (byProbability ? one.probability : one.similarity - (one.penalty ?? 0)));
   const known = scores.filter((one) => one !== null && one !== undefined);
-  return known.length ? Math.max(...known) : null;
+  if (known.length) return Math.max(...known);
+  return byProbability ? null : decision.similarity ?? null;
 }
 
 function verified(record, kind) {
@@ -150,7 +152,7 @@ function called(record, kind) {
   const route = record.model !== record.model_asked && how ? ` It was chosen: ${how}.` : "";
   return {
     ...step,
-    state: "passed",
+    state: "hit",
     text: `${record.model} answered.${route}`,
     facts: [["Tokens", `${count(usage.input_tokens)} in, ${count(usage.output_tokens)} out`], ...read, ["Cost", money(record.cost_usd)], ["Took", duration(record.seconds)]],
   };
@@ -161,7 +163,7 @@ function stored(record, kind) {
   if (HIT.has(kind)) return { ...step, state: "skipped", text: "Nothing new to store." };
   if (record.unstored) return { ...step, state: "stopped", title: "Not stored", text: `The answer was not stored: ${unstoredText(record.unstored)}.` };
   if (!record.entry_id) return { ...step, state: "skipped", text: "Nothing was stored." };
-  return { ...step, state: "hit", text: "The answer is stored for the next request like this one.", facts: [["Lifetime", duration(record.ttl_s)]] };
+  return { ...step, state: "passed", told: "stored", text: "The answer is stored for the next request like this one.", facts: [["Lifetime", duration(record.ttl_s)]] };
 }
 
 function age(decision) {

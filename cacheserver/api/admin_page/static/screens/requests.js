@@ -149,7 +149,7 @@ const STATES = { passed: "went on", hit: "answered", stopped: "ended here", refu
 
 function Step({ step, record }) {
   return html`<li class=${`path-step path-${step.state}`}>
-    <div class="path-head"><h3>${step.title}</h3><span class="path-state">${STATES[step.state]}</span></div>
+    <div class="path-head"><h3>${step.title}</h3><span class="path-state">${step.told ?? STATES[step.state]}</span></div>
     <p>${step.text}</p>
     ${step.score && html`<${Score} score=${step.score} />`}
     ${step.facts?.length > 0 && html`<p class="hint">${step.facts.map(([name, value]) => `${name}: ${value}`).join(" · ")}</p>`}

@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 import pytest_asyncio
 
+from cacheserver.api.slowdown import Slowdown
 from cacheserver.core.rules.declared import DeclaredRules
 from tests.hostile.raw import body_of
 from tests.house import ADMIN_KEY, House
@@ -178,7 +179,9 @@ LEFT_OUT = {"GET /v1/jobs/{id}/events", "GET /admin/v1/live"}
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def house(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[House]:
-    async with House.open(tmp_path_factory.mktemp("nonsense")) as house:
+    # Each wrong key is held up longer than the last, and here there are hundreds.
+    slowdown = Slowdown(sleep=lambda _: asyncio.sleep(0))
+    async with House.open(tmp_path_factory.mktemp("nonsense"), slowdown=slowdown) as house:
         house.http.headers["x-api-key"] = await house.key("default")  # the tests make others
         tenant = await house.parts.tenants.get("default")
         declared = DeclaredRules(enabled=True)

@@ -42,7 +42,12 @@ _MEANING = {
 }
 _ANYWHERE = ("400", "401", "403", "429", "431", "503", "508")
 _WITH_BODY = ("408", "413", "415")
-_IN_A_STATE = ("/admin/v1/audits", "/admin/v1/labels", "/admin/v1/sample-traffic")
+_IN_A_STATE = (
+    "/admin/v1/alerts/acknowledge",
+    "/admin/v1/audits",
+    "/admin/v1/labels",
+    "/admin/v1/sample-traffic",
+)
 _OF_CLAUDE = ("402", "404", "413", "500", "502", "504", "529")
 _ASKS_CLAUDE = (
     *("/v1/messages", "/v1/messages/count_tokens", "/v1/models", "/v1/models/{id}"),

@@ -12,6 +12,16 @@ export function useTenants(also = null) {
   }, [found.data, also]);
 }
 
+/** The tenant that a screen shows: `given`, else the one with most requests; null while that is asked. */
+export function useTenant(given = null) {
+  const usage = useApi(given ? null : "/v1/usage", { group_by: "tenant" });
+  if (given) return given;
+  if (usage.data === null && usage.error === null) return null;
+  const groups = usage.data?.groups ?? [];
+  const busiest = groups.reduce((most, one) => (one.requests > (most?.requests ?? 0) ? one : most), null);
+  return busiest ? busiest.tenant.split("@")[0] : "default"; // callers inside a tenant share its settings
+}
+
 /** A choice of a tenant; `all` is the text of no choice, null if one must be chosen. */
 export function TenantSelect({ value, onChange, label = "Tenant", all = "All tenants" }) {
   const names = useTenants(value || null);

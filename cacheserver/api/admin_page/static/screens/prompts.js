@@ -1,10 +1,10 @@
 // Claude's prompt cache and model routing of one tenant.
 import { html } from "../lib/html.js";
 import { PromptCacheTab } from "../lib/prompt_cache.js";
-import { ScreenHead, Tabs } from "../lib/parts.js";
+import { ScreenHead, Skeleton, Tabs } from "../lib/parts.js";
 import { setParams } from "../lib/router.js";
 import { RoutingTab } from "../lib/routing.js";
-import { TenantSelect } from "../lib/tenants.js";
+import { TenantSelect, useTenant } from "../lib/tenants.js";
 
 const TABS = [
   ["cache", "Prompt cache"],
@@ -13,7 +13,8 @@ const TABS = [
 
 export default function Prompts({ session, params }) {
   const tab = params.tab === "routing" ? "routing" : "cache";
-  const tenant = params.tenant ?? "default";
+  const tenant = useTenant(params.tenant);
+  if (tenant === null) return html`<${Skeleton} lines=${6} />`;
   return html`<${ScreenHead} title="Prompt cache and routing"
       lead="Where prompt tokens go, what keeps prompts apart, and which model answers what.">
       <div class="filters flat">

@@ -6,7 +6,7 @@ import { differences } from "../lib/diff.js";
 import { count, percent, ratio } from "../lib/format.js";
 import { Badge, Button, Card, Empty, ErrorBox, Loaded, Meter, ScreenHead, Skeleton, Time } from "../lib/parts.js";
 import { screenUrl, setParams } from "../lib/router.js";
-import { TenantSelect, mayTune, useTenants } from "../lib/tenants.js";
+import { TenantSelect, mayTune, useTenant } from "../lib/tenants.js";
 import { useApi, useKeys } from "../lib/use.js";
 
 const QUEUE = "/admin/v1/labels/queue";
@@ -14,8 +14,12 @@ const PAGE = 50;
 const AHEAD = 20; // pairs left when the next page is read: labelling never waits for it
 
 export default function Review({ session, params }) {
-  const names = useTenants(params.tenant ?? null);
-  const tenant = params.tenant ?? (names.includes("sample") ? "sample" : names[0]);
+  const tenant = useTenant(params.tenant);
+  if (tenant === null) return html`<${Skeleton} lines=${6} />`;
+  return html`<${Reviewed} session=${session} params=${params} tenant=${tenant} />`;
+}
+
+function Reviewed({ session, params, tenant }) {
   const scope = params.scope ?? null;
   const may = mayTune(session);
   const queue = useQueue(tenant, scope);

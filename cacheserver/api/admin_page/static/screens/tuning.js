@@ -3,20 +3,21 @@ import { html } from "../lib/html.js";
 import { address, send } from "../lib/api.js";
 import { barText, barsPath, placeText } from "../lib/bars.js";
 import { count, money, moment, percent, ratio } from "../lib/format.js";
-import { Badge, Button, Card, Empty, ScreenHead, Tabs, Time, notify } from "../lib/parts.js";
+import { Badge, Button, Card, Empty, ScreenHead, Skeleton, Tabs, Time, notify } from "../lib/parts.js";
 import { navigate, screenUrl, setParams } from "../lib/router.js";
 import { ScopeScreen, scopeTitle } from "../lib/scope_tuning.js";
 import { PagedTable, usePages } from "../lib/table.js";
-import { TenantSelect, mayTune } from "../lib/tenants.js";
+import { TenantSelect, mayTune, useTenant } from "../lib/tenants.js";
 import { useSettled } from "../lib/use.js";
 
 const TABS = [["scopes", "Scopes"], ["near-misses", "Near misses"], ["history", "Changes"]];
 
 export default function Tuning({ session, params }) {
+  const tenant = useTenant(params.tenant);
+  if (tenant === null) return html`<${Skeleton} lines=${6} />`;
   if (params.tenant && params.scope) {
     return html`<${ScopeScreen} key=${params.scope} session=${session} params=${params} />`;
   }
-  const tenant = params.tenant ?? "default";
   const tab = TABS.some(([name]) => name === params.tab) ? params.tab : "scopes";
   const choose = (name) => setParams({ tenant: name ?? "default" });
   return html`<${ScreenHead} title="Tuning" lead="How alike a question must be to a stored one to get its answer. Each scope, one system prompt with its model and history, has its own bar.">

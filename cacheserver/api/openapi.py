@@ -13,13 +13,18 @@ from typing import Any
 from fastapi import FastAPI
 from starlette.routing import Route
 
+from cacheserver.api.page_session import COOKIE, CSRF_HEADER
 from cacheserver.api.route_roles import role_of
 from cacheserver.tenants.admin_keys import Role
 
 _OPEN = frozenset({"/healthz", "/readyz", "/admin/session"})
 _ADMIN = ("/admin", "/metrics")
 _KEYS: list[dict[str, list[str]]] = [{"key": []}, {"bearer": []}]
-_ADMIN_KEYS: list[dict[str, list[str]]] = [{"adminKey": []}, {"adminBearer": []}]
+_ADMIN_KEYS: list[dict[str, list[str]]] = [
+    {"adminKey": []},
+    {"adminBearer": []},
+    {"adminSession": []},
+]
 
 _MEANING = {
     "400": "Malformed, or a field that is missing or wrong; the message names it",
@@ -205,3 +210,12 @@ def _schemes() -> Iterator[tuple[str, dict[str, Any]]]:
         yield f"{name}Key" if name else "key", header
         bearer = {"type": "http", "scheme": "bearer", "description": whose}
         yield f"{name}Bearer" if name else "bearer", bearer
+    yield (
+        "adminSession",
+        {
+            "type": "apiKey",
+            "in": "cookie",
+            "name": COOKIE,
+            "description": f"The admin page's session; changes need its token in `{CSRF_HEADER}`",
+        },
+    )

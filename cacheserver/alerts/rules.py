@@ -119,11 +119,8 @@ def unpriced(tenant: str, models: Mapping[str, Sums], day: str) -> list[Alert]:
 
 
 def wrong_hits(tenant: str, share: WrongShare | None, target: float, day: str) -> list[Alert]:
-    """Alert if the lower end of the interval of wrong hits is above the target.
-
-    The upper end would be above any target with few labels.
-    """
-    if share is None or share.low <= target:
+    """Alert if enough labels show that more similar hits are wrong than the target allows."""
+    if share is None or not share.exceeds(target):
         return []
     text = (
         f"{share.share:.1%} of similar hits were wrong ({share.low:.1%} to {share.high:.1%} by "

@@ -7,11 +7,24 @@ tenant that has asked stays known when its last key is gone: what it left can be
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
+from cacheserver.api.components import Components
 from cacheserver.api.dependencies import OPEN_TENANT
 from cacheserver.api.state import AppState
 from cacheserver.cache.controls import name as checked_name
 from cacheserver.core.errors import Unknown
 from cacheserver.core.types import Tenant
+
+
+async def present_tenants(parts: Components) -> Callable[[str], bool]:
+    """Return a test of whether a tenant can ask: it has settings or a key, or is the default.
+
+    A deleted one cannot, though sums of money and past alerts name it. A caller with an Anthropic
+    key of its own, `tenant@pseudonym`, goes with the tenant. Raises `StoreError`.
+    """
+    names = await _names(parts)
+    return lambda name: name in names or name.rpartition("@")[0] in names
 
 
 async def tenant_of(state: AppState, name: object) -> Tenant:
@@ -29,12 +42,16 @@ async def refuse_unknown_tenant(state: AppState, name: str) -> None:
 
     One that never asked and was deleted is known by its erasures, which can still be listed.
     """
-    names = {OPEN_TENANT, *await state.parts.tenants.names()}
+    names = await _names(state.parts)
     if name in names or await state.parts.decision_log.stats(name):
         return
     eraser = state.parts.capabilities.erasure
     if eraser is None or not await eraser.store.logged(name):
         raise Unknown("tenant", "tenant", name, names)
+
+
+async def _names(parts: Components) -> set[str]:
+    return {OPEN_TENANT, *await parts.tenants.names()}
 
 
 async def refuse_unknown_namespace(state: AppState, tenant: Tenant, namespace: str) -> None:

@@ -28,7 +28,7 @@ class WrongHitGauges:
         for tenant in tenants:
             if tenant.bar.target is not None:
                 own = await self._wrong_hits.share([tenant.name])
-                over += own is not None and own.low > tenant.bar.target
+                over += own is not None and own.exceeds(tenant.bar.target)
         found = await self._wrong_hits.share(names) if names else None
         shares = None if found is None else (found.low, found.share, found.high)
         self._gauges.wrong_hits(shares, over=over)

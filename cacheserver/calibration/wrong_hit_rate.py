@@ -8,10 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Final, Protocol
 
 from cacheserver.core.types import Nanodollars
 from cacheserver.matching.conformal_bound import wilson
+
+# One label of a wrong hit gives an interval of 21% to 100%: above nearly any target. With five, a
+# single verdict raises no alarm.
+LEAST_LABELS: Final = 5
 
 
 class Verdict(Protocol):
@@ -35,6 +39,13 @@ class WrongShare:
     low: float
     high: float
     labels: int  # of hits
+
+    def exceeds(self, target: float) -> bool:
+        """Return whether enough labels show that more hits are wrong than the target allows.
+
+        The interval's lower end decides: the upper one is above any target with few labels.
+        """
+        return self.labels >= LEAST_LABELS and self.low > target
 
 
 @dataclass(frozen=True, slots=True)

@@ -129,6 +129,8 @@ def test_a_model_without_a_price_is_named_and_cannot_write_into_a_log() -> None:
         (WrongShare(0.05, 0.011, 0.2, 40), ["wrong-hits"]),
         (WrongShare(0.05, 0.01, 0.2, 40), []),
         (WrongShare(0.0, 0.0, 0.9, 1), []),  # few labels are no wrong hits
+        (WrongShare(1.0, 0.51, 1.0, 4), []),  # nor are few that all say so
+        (WrongShare(1.0, 0.57, 1.0, 5), ["wrong-hits"]),
         (None, []),
     ],
 )

@@ -54,6 +54,28 @@ async def test_an_alert_is_active_while_checks_find_it(house: House) -> None:
     assert not past["active"]
 
 
+async def test_no_alert_of_a_deleted_tenant_is_active_or_at_a_glance(house: House) -> None:
+    await put(house, "tenants/shop", bar={"target": 0.02})
+    delivery, now = house.parts.alerts.delivery, house.clock()
+    alert = Alert("wrong-hits", "shop", "", "2026-01-01", "a text")
+    assert await delivery.raise_alert(await house.parts.tenants.get("shop"), alert, now)
+    await delivery.states.note_seen([alert.id], now)
+    (before,) = await alerts(house, active=True)
+    assert before["id"] == alert.id
+    shown = await house.http.get("/admin/v1/overview", headers=ADMIN)
+    assert [one["id"] for one in shown.json()["alerts"]["last"]] == [alert.id]
+    gone = await house.http.request(
+        "DELETE", "/admin/v1/tenants/shop", headers=ADMIN, json={"confirm": "shop"}
+    )
+    assert gone.status_code == 200, gone.text
+    await delivery.states.note_seen([alert.id], now)
+    assert await alerts(house, active=True) == []
+    (after,) = await alerts(house)
+    assert (after["id"], after["active"]) == (alert.id, False)
+    shown = await house.http.get("/admin/v1/overview", headers=ADMIN)
+    assert shown.json()["alerts"]["count"] == 0
+
+
 async def test_what_no_check_has_looked_at_for_long_is_not_called_active(house: House) -> None:
     alert = await raised(house, "errors", "2026-01-01")
     states = house.parts.alerts.delivery.states

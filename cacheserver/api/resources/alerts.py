@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, Final
 
 from fastapi import APIRouter, Request
@@ -11,7 +12,7 @@ from cacheserver.alerts.rule_list import KINDS, rules_as_json
 from cacheserver.api.admin_act import note_change
 from cacheserver.api.components import Components
 from cacheserver.api.json_body import json_body
-from cacheserver.api.known_names import tenant_of
+from cacheserver.api.known_names import present_tenants, tenant_of
 from cacheserver.api.state import AppState, state_of
 from cacheserver.core import names
 from cacheserver.core.errors import BadRequest, NotFound, Unknown
@@ -49,7 +50,8 @@ _SILENCE = json_body(
 async def recent(
     request: Request, tenant: str | None = None, limit: int = 100, active: bool = False
 ) -> dict[str, Any]:
-    """List alerts. `active`: the last check, a minute ago at most, found that it still holds;
+    """List alerts. `active`: the last check, a minute ago at most, found that it still holds, and
+    its tenant was not deleted since;
     `acknowledged` and `silenced` say who said so, when and why. `?active=true`: those alone.
     """
     state = state_of(request)
@@ -61,7 +63,8 @@ async def recent(
     delivery = state.parts.alerts.delivery
     found = await delivery.store.recent(_MOST_SHOWN if tenant or active else limit)
     states = await delivery.states.read(state.parts.clock())
-    shown = [_shown(one, states) for one in found if tenant in (None, one["tenant"])]
+    present = await present_tenants(state.parts)
+    shown = [_shown(one, states, present) for one in found if tenant in (None, one["tenant"])]
     return {"alerts": [one for one in shown if one["active"] or not active][:limit]}
 
 
@@ -94,7 +97,7 @@ async def acknowledge(request: Request) -> dict[str, Any]:
         before={"acknowledged": before is not None, "kind": found["kind"]},
         after={"acknowledged": after is not None, "kind": found["kind"]},
     )
-    return _shown(found, await delivery.states.read(now))
+    return _shown(found, await delivery.states.read(now), await present_tenants(state.parts))
 
 
 @router.put(
@@ -196,10 +199,12 @@ async def _of_tenant(state: AppState, tenant: Tenant) -> dict[str, Any]:
     }
 
 
-def _shown(alert: dict[str, Any], states: AlertStates) -> dict[str, Any]:
+def _shown(
+    alert: dict[str, Any], states: AlertStates, present: Callable[[str], bool]
+) -> dict[str, Any]:
     return {
         **alert,
-        "active": states.active(alert["id"]),
+        "active": present(alert["tenant"]) and states.active(alert["id"]),
         "acknowledged": states.acknowledged(alert["id"]),
         "silenced": states.silenced(alert["tenant"], alert["kind"]),
     }

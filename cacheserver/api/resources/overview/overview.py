@@ -8,7 +8,7 @@ from typing import Any, Final
 from fastapi import APIRouter, Request
 
 from cacheserver.api.components import Components
-from cacheserver.api.known_names import tenant_of
+from cacheserver.api.known_names import present_tenants, tenant_of
 from cacheserver.api.resources import usage_report
 from cacheserver.api.resources.overview import report
 from cacheserver.api.resources.tuning import lists
@@ -138,15 +138,20 @@ async def _counts(
 
 
 async def _alerts(parts: Components, tenant: str | None) -> dict[str, Any] | None:
-    """Return the alerts of the last day; None if alerts are switched off."""
+    """Return the alerts of the last day, without those of deleted tenants; None if alerts are
+    switched off.
+    """
     monitor = parts.capabilities.alerts
     if monitor is None:
         return None
-    since = parts.clock() - report.DAY_S
+    since, present = parts.clock() - report.DAY_S, await present_tenants(parts)
     found = [
         alert
         for alert in await monitor.delivery.store.recent(_LOOKED_AT)
-        if tenant in (None, alert["tenant"]) and alert["at"] >= since and alert["kind"] != "digest"
+        if tenant in (None, alert["tenant"])
+        and alert["at"] >= since
+        and alert["kind"] != "digest"
+        and present(alert["tenant"])
     ]
     return {
         "call": "/admin/v1/alerts" + report.of_tenant(tenant),

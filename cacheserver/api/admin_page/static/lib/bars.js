@@ -5,6 +5,7 @@ import { Dialog } from "./dialog.js";
 import { Form, useForm } from "./form.js";
 import { count, money, percent, ratio } from "./format.js";
 import { ErrorBox, Skeleton } from "./parts.js";
+import { useApi } from "./use.js";
 
 /** A bar in words. null: that of the level above. */
 export function barText(bar) {
@@ -29,17 +30,31 @@ export function barOf(step, inForce) {
   return { ...kept, ...step.set };
 }
 
+const LEAST_LABELS = 5; // as for the alert: one verdict is no reason for red
+
+/** The tone of a share of wrong hits against a target: bad and good only where enough labels tell. */
+export function wrongTone({ low, high, labels }, target) {
+  if (target === null || target === undefined || labels < LEAST_LABELS) return "";
+  return low > target ? "bad" : high <= target ? "good" : "warn";
+}
+
+/** A number of labels in words. */
+export function labelsText(labels) {
+  return labels === 1 ? "1 label" : `${count(labels)} labels`;
+}
+
 /** The path of a tenant's bars. */
 export function barsPath(tenant) {
   return `/admin/v1/tenants/${encodeURIComponent(tenant)}/bars`;
 }
 
 const LEVELS = ["scope", "namespace", "tenant"];
+const MOST_SCOPES = 50; // counted for the button's words: each takes milliseconds
 
-/** Ask where the bar of `step` shall hold, show what a dry run says, and set it. */
+/** Ask where the bar of `step` shall hold, at first in its scope alone, show a dry run, and set it. */
 export function SetBar({ report, step, onClose, onSet }) {
   const { tenant, scope, namespace } = report;
-  const [level, setLevel] = useState(report.bar.level);
+  const [level, setLevel] = useState("scope");
   const bar = barOf(step, report.bar);
   const name = { scope, namespace }[level];
   const change = { level, ...(name ? { name } : {}), bar };
@@ -57,6 +72,8 @@ export function SetBar({ report, step, onClose, onSet }) {
     await send("PUT", barsPath(tenant), change);
     onSet(`Set for ${placeText(level, name)}: ${barText(bar)}.`);
   });
+  const scopes = useApi("/admin/v1/scopes", { tenant, limit: MOST_SCOPES }).data;
+  const reach = reached(scopes, level, report);
   const hidden = LEVELS.indexOf(report.bar.level) < LEVELS.indexOf(level);
   return html`<${Dialog} title=${`Set the bar: ${barText(bar)}`} onClose=${onClose}>
     <fieldset class="levels">
@@ -69,8 +86,20 @@ export function SetBar({ report, step, onClose, onSet }) {
     ${hidden && html`<p class="note">This scope has a bar on a narrower level (${report.bar.level}), which stays in force here.</p>`}
     ${tried.error && html`<${ErrorBox} error=${tried.error} />`}
     ${!tried.error && (tried.found ? html`<${Tried} found=${tried.found} />` : html`<${Skeleton} lines=${4} />`)}
-    <${Form} form=${form} submit="Set this bar" cancel=${onClose} />
+    <${Form} form=${form} submit=${reach} cancel=${onClose} />
   <//>`;
+}
+
+const WIDTH = { tenant: 0, namespace: 1, scope: 2 }; // a bar of a narrower level stays in force
+
+/** The words of the button: how many scopes of the last day the bar will hold in. */
+function reached(scopes, level, { tenant, namespace }) {
+  if (level === "scope") return "Set for this scope";
+  const name = level === "tenant" ? `all of ${tenant}` : `namespace ${namespace}`;
+  if (!scopes) return `Set for ${name}`;
+  const held = scopes.items.filter((one) =>
+    (level === "tenant" || one.namespace === namespace) && WIDTH[one.bar.level] <= WIDTH[level]).length;
+  return `Set for ${name}, ${held === 1 ? "1 scope" : `${scopes.next ? "more than " : ""}${count(held)} scopes`}`;
 }
 
 /** What a dry run found: before and after, side by side. */

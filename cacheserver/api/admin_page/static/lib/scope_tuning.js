@@ -1,7 +1,7 @@
 // One scope: the slider for its bar, the curve, and the questions that change sides.
 import { html, useMemo, useRef, useState } from "./html.js";
 import { address, send } from "./api.js";
-import { SetBar, barText, barsPath, placeText } from "./bars.js";
+import { SetBar, barText, barsPath, labelsText, placeText, wrongTone } from "./bars.js";
 import { Chart, axes, token } from "./chart.js";
 import { count, duration, money, percent, ratio } from "./format.js";
 import {
@@ -125,11 +125,10 @@ function Outcome({ report, step }) {
     return `${more < 0 ? "−" : "+"}${show(Math.abs(more))}`;
   };
   const target = step.set.target ?? null;
-  const tone = step.wrong_rate === null || target === null ? ""
-    : step.wrong_low > target ? "bad" : step.wrong_high <= target ? "good" : "warn";
+  const tone = wrongTone({ low: step.wrong_low, high: step.wrong_high, labels: step.labels }, target);
   const wrong = step.wrong_rate === null
     ? "no label reaches this bar"
-    : `${percent(step.wrong_low)} to ${percent(step.wrong_high)} by ${count(step.labels)} labels`;
+    : `${percent(step.wrong_low)} to ${percent(step.wrong_high)} by ${labelsText(step.labels)}`;
   const some = step.wrong_rate * similar;
   return html`<${Figures}>
     <${Figure} label="Hit rate" value=${percent(step.hit_rate, 1)} note=${change("hit_rate", (v) => `${(v * 100).toFixed(1)} points`)} />

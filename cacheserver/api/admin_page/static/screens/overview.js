@@ -1,5 +1,6 @@
 // Overview: what the cache saved and against what, how requests were answered, what needs a look.
 import { html, useRef, useState } from "../lib/html.js";
+import { labelsText, wrongTone } from "../lib/bars.js";
 import { Chart, axes, token } from "../lib/chart.js";
 import { count, date, duration, moment, money, percent } from "../lib/format.js";
 import {
@@ -285,7 +286,7 @@ function WrongHits({ data, admin }) {
   const [low, high] = interval;
   const known = share !== null;
   const top = Math.min(1, Math.max(known ? high : 0, target ?? 0, 0.001) * 1.25);
-  const tone = !known || target === null ? "" : high <= target ? "good" : low > target ? "bad" : "warn";
+  const tone = known ? wrongTone({ low, high, labels }, target) : "";
   const at = (value) => `${Math.min(100, (value / top) * 100)}%`;
   return html`<${Card} title="Wrong similar hits" class="third" api=${call}>
     <${Figures}>
@@ -300,7 +301,7 @@ function WrongHits({ data, admin }) {
       <div class="interval-point" style=${{ left: at(share) }}></div>
       ${target !== null && html`<div class="interval-target" style=${{ left: at(target) }}></div>`}
     </div>`}
-    <p class="footnote">${known && `By ${count(labels)} labels of hits. `}${admin && (known
+    <p class="footnote">${known && `By ${labelsText(labels)} of hits. `}${admin && (known
       ? html`<a href=${screenUrl("review")}>Reviewing pairs</a> narrows the interval.`
       : html`<a href=${screenUrl("review")}>Review pairs</a> to measure it.`)}</p>
   <//>`;

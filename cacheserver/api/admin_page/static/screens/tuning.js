@@ -1,7 +1,7 @@
 // Tuning: scopes with their bars, near misses, changes of bars; and one scope with its slider.
 import { html } from "../lib/html.js";
 import { address, send } from "../lib/api.js";
-import { barText, barsPath, placeText } from "../lib/bars.js";
+import { barText, barsPath, labelsText, placeText, wrongTone } from "../lib/bars.js";
 import { count, money, moment, percent, ratio } from "../lib/format.js";
 import { Badge, Button, Card, Empty, ScreenHead, Skeleton, Tabs, Time, notify } from "../lib/parts.js";
 import { navigate, screenUrl, setParams } from "../lib/router.js";
@@ -55,7 +55,7 @@ function Scopes({ tenant }) {
 function basis({ bar, namespace, support }) {
   const where = bar.level === "scope" ? "of this scope" : bar.level === "namespace" ? `of namespace ${namespace}` : "of the tenant";
   if (bar.basis === "threshold" || bar.basis === "exact-only") return where;
-  const told = { prior: "by the shipped prior", labels: `by ${count(support?.labels)} labels`, closed: "closed by labels" }[bar.basis];
+  const told = { prior: "by the shipped prior", labels: `by ${labelsText(support?.labels)}`, closed: "closed by labels" }[bar.basis];
   return `${where}, ${told}`;
 }
 
@@ -63,8 +63,7 @@ function basis({ bar, namespace, support }) {
 function Wrong({ row }) {
   const { wrong, bar } = row;
   if (!wrong) return html`<span class="hint">no labels of hits</span>`;
-  const tone = bar.target === null || bar.target === undefined ? null
-    : wrong.low > bar.target ? "bad" : wrong.high <= bar.target ? "good" : "warn";
+  const tone = wrongTone(wrong, bar.target);
   const range = `${percent(wrong.low)} to ${percent(wrong.high)}`;
   return html`<div><span class=${tone ? `tone-${tone}` : ""}>${percent(wrong.share)}</span>
     <div class="hint">${range}</div></div>`;

@@ -97,6 +97,36 @@ async def test_a_key_that_reads_only_labels_nothing(visit: Visit, house: House) 
     assert await labels(house) == {"yes": 0, "no": 0}
 
 
+async def test_characters_that_hide_or_turn_text_are_marks(admin: AdminPage, house: House) -> None:
+    await house.ask("Is it \u202efdp.exe or\u200b not?")
+    await admin.open("entries")
+    answer = admin.main.locator("td[data-label=Answer]")
+    await expect(answer).to_contain_text("Is it \u2039RLO\u203afdp.exe or\u2039ZWSP\u203a not?")
+    await admin.main.get_by_role("button", name="Matched exactly only").click()
+    shown = admin.page.get_by_role("dialog").get_by_role("region", name="Answer, part 1")
+    await expect(shown).to_contain_text("Is it \u2039RLO\u203afdp.exe or\u2039ZWSP\u203a not?")
+    await expect(shown.get_by_title("U+202E")).to_have_text("\u2039RLO\u203a")
+    spelled = (
+        "👨\u200d👩 می\u200cخ a\u200db h\U000e0041\U000e0042i"  # joiners that spell, and others
+    )
+    script = f"""(async () => {{
+        const src = document.querySelector('script[type=module]').src;
+        const {{ marked }} = await import(new URL('lib/visible.js', src).href);
+        return marked({json.dumps(spelled)});
+    }})()"""
+    assert (
+        await admin.evaluate(script) == "👨\u200d👩 می\u200cخ a\u2039ZWJ\u203ab h\u2039TAG\u203ai"
+    )
+
+
+async def test_near_misses_are_asked_without_an_outcome(admin: AdminPage) -> None:
+    await admin.open("requests", outcome="semantic")
+    await admin.main.get_by_role("tab", name="Near misses by cost").click()
+    await expect(admin.main.get_by_label("Misses with a similar question")).to_be_visible()
+    await admin.drawn()
+    assert not [url for url in admin.asked if "near-misses?" in url and "outcome" in url]
+
+
 async def test_an_evicted_entry_is_a_miss_for_the_next_question(
     admin: AdminPage, house: House
 ) -> None:

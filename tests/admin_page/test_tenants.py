@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 from playwright.async_api import Browser, expect
 
-from tests.admin_page.pages import SCHEMES, WIDTHS, AdminPage, browser_tests, window
-from tests.api.admin import put
+from tests.admin_page.pages import SCHEMES, WIDTHS, AdminPage, Visit, browser_tests, window
+from tests.api.admin import ADMIN, put
 from tests.house import House
 
 pytestmark = [browser_tests, pytest.mark.asyncio(loop_scope="module")]
@@ -56,9 +56,62 @@ async def test_a_key_is_shown_once_answers_and_is_refused_once_revoked(
     await expect(admin.main.get_by_role("heading", level=1)).to_have_text("shop")
     await admin.main.get_by_role("button", name="Revoke").click()
     await dialog.get_by_role("button", name="Revoke").click()
-    await expect(admin.main.get_by_text("No keys")).to_be_visible()
+    await expect(admin.main.get_by_role("heading", level=1)).to_have_text("Tenants and budgets")
     house.parts.tenants.forget("shop")
     assert (await house.ask("Again?", key=plain)).status_code == 401
+
+
+async def test_a_refused_limit_leaves_the_key_as_it_was_and_a_rotation_is_listed(
+    admin: AdminPage, house: House
+) -> None:
+    await house.key("shop")
+    await admin.open("tenants", tenant="shop")
+    await admin.main.get_by_role("button", name="Edit").click()
+    dialog = admin.page.get_by_role("dialog")
+    await dialog.get_by_label("Label").fill("web site")
+    await dialog.get_by_label("Requests a minute").fill("0")
+    admin.expect("400")
+    await dialog.get_by_role("button", name="Save").click()
+    await expect(dialog.get_by_label("Requests a minute")).to_have_attribute("aria-invalid", "true")
+    kept = await house.http.get("/admin/v1/keys", headers=ADMIN)
+    assert kept.json()["items"][0]["label"] != "web site"
+    await dialog.get_by_label("Requests a minute").fill("60")
+    await dialog.get_by_role("button", name="Save").click()
+    await expect(dialog).to_have_count(0)
+    await expect(admin.main.get_by_role("cell", name="web site")).to_be_visible()
+    await admin.main.get_by_role("button", name="Rotate").click()
+    await dialog.get_by_role("button", name="Make a new key").click()
+    await dialog.get_by_role("button", name="Done").click()
+    await expect(admin.main.get_by_text("old key until")).to_be_visible()
+
+
+async def test_a_key_that_reads_only_is_offered_no_change(visit: Visit, house: House) -> None:
+    await house.key("shop")
+    await put(house, "tenants/shop", stale_s=60)
+    body = {"name": "reader", "role": "read"}
+    made = await house.http.post("/admin/v1/admin-keys", json=body, headers=ADMIN)
+    async with visit(key=made.json()["key"]) as page:
+        await page.open("tenants", tenant="shop", tab="settings")
+        await expect(page.main.get_by_label("Stale answers, seconds")).to_be_disabled()
+        await expect(page.main.get_by_role("button", name="Save changes")).to_have_count(0)
+        await expect(page.main.get_by_role("button", name="back to")).to_have_count(0)
+        await page.open("settings", tab="prices")
+        await page.main.get_by_role("row").nth(1).click()
+        dialog = page.page.get_by_role("dialog")
+        await expect(dialog.get_by_label("Input").first).to_be_disabled()
+        await expect(dialog.get_by_role("button", name="Change prices")).to_have_count(0)
+
+
+async def test_the_tenant_of_callers_without_a_key_is_listed_with_the_others(
+    admin: AdminPage, house: House
+) -> None:
+    await house.key("shop")
+    await put(house, "tenants/default", stale_s=60)
+    await admin.open("tenants")
+    row = admin.main.get_by_role("row").filter(has_text="callers without a key")
+    await expect(row).to_contain_text("stale_s")
+    await row.get_by_role("link", name="default").click()
+    await expect(admin.main.get_by_role("heading", level=1)).to_have_text("default")
 
 
 async def test_a_wrong_value_is_told_beside_its_field_and_nothing_typed_is_lost(

@@ -8,6 +8,7 @@ import { Badge, Button, Copyable, Loaded, Tabs, notify } from "./parts.js";
 import { screenUrl, setParams } from "./router.js";
 import { mayTune } from "./tenants.js";
 import { useApi } from "./use.js";
+import { visible } from "./visible.js";
 
 /** The dialog of an entry. `changed(id)` is called when it was changed, `gone(id)` when evicted. */
 export function OpenedEntry({ id, tenant, session, onClose, changed, gone }) {
@@ -67,7 +68,7 @@ function Read({ entry, path, admin, may, changed }) {
   return html`
     ${entry.withheld
       ? html`<p class="hint">${WITHHELD[entry.withheld] ?? entry.withheld}</p>`
-      : html`<div><h3>Question</h3><div class="text-block" tabindex="0" role="region" aria-label="Question">${entry.question ?? "It is matched exactly only, so its question is not stored."}</div></div>
+      : html`<div><h3>Question</h3><div class="text-block" tabindex="0" role="region" aria-label="Question">${visible(entry.question) ?? "It is matched exactly only, so its question is not stored."}</div></div>
         <div><h3>Answer</h3><${Message} message=${entry.message} /></div>`}
     <dl class="facts">
       <dt>Served</dt><dd>${count(entry.hits)} ${entry.hits === 1 ? "time" : "times"}, saved ${money(entry.saved_usd)} (it cost ${money(entry.cost_usd)})</dd>
@@ -76,7 +77,7 @@ function Read({ entry, path, admin, may, changed }) {
       <dt>Expires</dt><dd>${moment(entry.expires_at)} (${ago(entry.expires_at)})</dd>
       ${admin && html`<dt>Tenant</dt><dd>${entry.tenant}</dd>`}
       <dt>Namespace</dt><dd>${entry.namespace}</dd>
-      ${entry.tags.length > 0 && html`<dt>Tags</dt><dd>${entry.tags.join(", ")}</dd>`}
+      ${entry.tags.length > 0 && html`<dt>Tags</dt><dd>${visible(entry.tags.join(", "))}</dd>`}
       ${entry.scope && html`<dt>Scope</dt><dd>${admin
         ? html`<a href=${screenUrl("tuning", { tenant: entry.tenant, scope: entry.scope })}>${entry.scope.slice(0, 16)}</a>`
         : entry.scope.slice(0, 16)}</dd>`}
@@ -92,7 +93,7 @@ function Read({ entry, path, admin, may, changed }) {
 function Message({ message }) {
   const blocks = message?.content ?? [];
   return blocks.map((block, at) => html`<div key=${at} class="text-block" tabindex="0" role="region" aria-label=${`Answer, part ${at + 1}`}>${
-    block.type === "text" ? block.text : html`<pre>${JSON.stringify(block, null, 2)}</pre>`}</div>`);
+    block.type === "text" ? visible(block.text) : html`<pre>${visible(JSON.stringify(block, null, 2))}</pre>`}</div>`);
 }
 
 function textOf(entry) {
@@ -149,7 +150,7 @@ function Evict({ path, done, cancel }) {
 export function ConfirmPurge({ tried, send: act, onClose }) {
   return html`<${Confirm} title=${`Purge ${count(tried.would_purge)} stored ${tried.would_purge === 1 ? "answer" : "answers"}?`} phrase=${tried.confirm} submit="Purge" onClose=${onClose} act=${act}>
     <p class="hint">The next questions like these are misses. This cannot be undone.</p>
-    ${tried.examples.length > 0 && html`<ul class="examples">${tried.examples.map((one) => html`<li key=${one.id}>${one.question ?? html`<span class="hint">${one.id}</span>`}</li>`)}</ul>`}
+    ${tried.examples.length > 0 && html`<ul class="examples">${tried.examples.map((one) => html`<li key=${one.id}>${visible(one.question) ?? html`<span class="hint">${one.id}</span>`}</li>`)}</ul>`}
     ${tried.would_purge > tried.examples.length && html`<p class="hint">and ${count(tried.would_purge - tried.examples.length)} more</p>`}
     ${tried.skipped && html`<p class="hint">Not looked into, for they keep no content: ${tried.skipped.join(", ")}.</p>`}
   <//>`;

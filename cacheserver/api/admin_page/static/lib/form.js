@@ -82,13 +82,13 @@ export function Field({ form, name, label, hint, type = "text", options, origin,
   </div>`;
 }
 
-/** A form around fields, with its buttons. */
-export function Form({ form, submit = "Save", cancel, kind = "primary", children }) {
+/** A form around fields, with its buttons; who may not send it sees none that would. */
+export function Form({ form, submit = "Save", cancel, kind = "primary", may = true, children }) {
   return html`<form onSubmit=${form.submit} novalidate>
     ${children}
     ${form.problem && html`<p class="field-error" role="alert">${form.problem.message}</p>`}
     <div class="actions form-actions">
-      <${Button} type="submit" kind=${kind} busy=${form.busy}>${submit}<//>
+      ${may && html`<${Button} type="submit" kind=${kind} busy=${form.busy}>${submit}<//>`}
       ${cancel && html`<${Button} onClick=${cancel}>Cancel<//>`}
     </div>
   </form>`;

@@ -4,6 +4,7 @@ import { send } from "./api.js";
 import { count, money, ratio } from "./format.js";
 import { ApiLink, Badge, Button, Card, Empty, Time, notify } from "./parts.js";
 import { screenUrl } from "./router.js";
+import { marked, visible } from "./visible.js";
 
 const SHOWN = 20; // of a group, until more are asked for
 const NEAREST = 5; // on each side of the bar, while nothing changes
@@ -87,14 +88,14 @@ function Pair({ question, report, given, label }) {
   const decision = `/admin/v1/tenants/${encodeURIComponent(report.tenant)}/decisions/${question.decision_id}`;
   return html`<li class="pair">
     <div class="pair-head">
-      <p class="pair-asked">${question.asked ?? "withheld"}</p>
+      <p class="pair-asked">${visible(question.asked) ?? "withheld"}</p>
       ${label
         ? html`<${Verdict} question=${question} wrong=${wrong} label=${label} />`
         : wrong !== null && html`<${Badge} tone=${wrong ? "bad" : "good"}>${wrong ? "wrong" : "right"}<//>`}
     </div>
-    <p class="pair-stored"><span class="hint">stored</span> ${question.question ?? "withheld"}</p>
+    <p class="pair-stored"><span class="hint">stored</span> ${visible(question.question) ?? "withheld"}</p>
     ${question.answer !== null
-      ? html`<p class="pair-answer">${question.answer}</p>`
+      ? html`<p class="pair-answer">${visible(question.answer)}</p>`
       : html`<p class="hint">${report.withheld ? "withheld" : "The stored answer is gone."}</p>`}
     <div class="pair-foot">
       <span title="similarity">${ratio(question.similarity)} alike</span>
@@ -110,7 +111,7 @@ function Pair({ question, report, given, label }) {
 /** Whether the stored answer serves the question: what is known, and a person's word on it. */
 function Verdict({ question, wrong, label }) {
   const buttons = [["yes", "Right", wrong === false], ["no", "Wrong", wrong === true]];
-  return html`<span class="pair-verdict" role="group" aria-label=${`Does the answer serve: ${question.asked}`}>
+  return html`<span class="pair-verdict" role="group" aria-label=${`Does the answer serve: ${marked(question.asked ?? "withheld")}`}>
     ${buttons.map(([verdict, text, pressed]) => html`<${Button} key=${verdict} kind=${`small ${verdict}`} aria-pressed=${pressed}
       onClick=${() => label(question, verdict)}>${text}<//>`)}
   </span>`;

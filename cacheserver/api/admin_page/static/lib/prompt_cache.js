@@ -10,6 +10,7 @@ import { setParams } from "./router.js";
 import { PagedTable, Table, usePages } from "./table.js";
 import { Choice, mayTune } from "./tenants.js";
 import { useApi } from "./use.js";
+import { visible } from "./visible.js";
 
 const KINDS = {
   input: ["Plain input", "full price"],
@@ -182,6 +183,6 @@ function CopyAnswers({ path, change, onClose, done }) {
     ${error && html`<${ErrorBox} error=${error} />`}
     ${!error && !tried && html`<${Skeleton} />`}
     ${tried && html`<p>${count(tried.found)} answers, to these questions${tried.found > tried.questions.length ? " and others" : ""}:</p>
-      <ul class="text-block">${tried.questions.map(({ entry, question }) => html`<li key=${entry}>${question ?? "not shown: this tenant keeps no content"}</li>`)}</ul>`}
+      <ul class="text-block">${tried.questions.map(({ entry, question }) => html`<li key=${entry}>${visible(question) ?? "not shown: this tenant keeps no content"}</li>`)}</ul>`}
   <//>`;
 }

@@ -9,6 +9,7 @@ import { screenUrl } from "./router.js";
 import { Table } from "./table.js";
 import { mayTune } from "./tenants.js";
 import { useApi } from "./use.js";
+import { visible } from "./visible.js";
 
 const TIERS = ["low", "middle", "high"];
 const LEVELS = ["simple", "medium", "complex"];
@@ -180,7 +181,7 @@ function Result({ result, stale, apply }) {
     { key: "more_usd", label: "Difference", align: "end", render: (row) => money(row.more_usd) },
   ];
   const examples = [
-    { key: "question", label: "Question", wide: true, render: (row) => row.question ?? html`<span class="hint">not stored</span>` },
+    { key: "question", label: "Question", wide: true, render: (row) => visible(row.question) ?? html`<span class="hint">not stored</span>` },
     { key: "from", label: "Was", render: (row) => html`<div class="nowrap">${row.from}<div class="hint">${row.from_reason}</div></div>` },
     { key: "to", label: "Would be", render: (row) => html`<div class="nowrap">${row.to}<div class="hint">${row.to_reason}</div></div>` },
     { key: "cost", label: "Cost", align: "end", render: (row) => `${money(row.before_usd)} → ${money(row.after_usd)}` },

@@ -11,6 +11,7 @@ import { Changes } from "./pair_list.js";
 import { screenUrl, setParams } from "./router.js";
 import { mayTune } from "./tenants.js";
 import { useApi } from "./use.js";
+import { marked } from "./visible.js";
 
 const SCALES = [["probability", "By share of wrong answers"], ["similarity", "By similarity"]];
 const HOUR_S = 3600; // shorter records tell nothing of a day
@@ -32,7 +33,7 @@ export function ScopeScreen({ session, params }) {
 
 /** How people know a scope: the beginning of its system prompt. */
 export function scopeTitle({ system, scope }) {
-  return system ? shortened(system, 80) : `Without a system prompt (${scope.slice(0, 8)})`;
+  return system ? marked(shortened(system, 80)) : `Without a system prompt (${scope.slice(0, 8)})`;
 }
 
 /** A text of at most `most` characters, cut between words. */

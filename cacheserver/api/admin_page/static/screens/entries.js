@@ -8,6 +8,7 @@ import { setParams } from "../lib/router.js";
 import { PagedTable, usePages } from "../lib/table.js";
 import { Choice, TenantSelect } from "../lib/tenants.js";
 import { useSettled } from "../lib/use.js";
+import { visible } from "../lib/visible.js";
 
 const HOUR_S = 3600;
 const AGES = [
@@ -85,7 +86,7 @@ function purgeBody(given) {
 function columns(tenant) {
   return [
     { key: "question", label: "Question", wide: true, render: (row) => html`<${Question} row=${row} />` },
-    { key: "answer", label: "Answer", wide: true, render: (row) => html`<span class="clamp">${row.answer ?? ""}</span>` },
+    { key: "answer", label: "Answer", wide: true, render: (row) => html`<span class="clamp">${visible(row.answer) ?? ""}</span>` },
     ...(tenant ? [{ key: "tenant", label: "Tenant", render: (row) => html`<span class="nowrap">${row.tenant}</span>` }] : []),
     { key: "hits", label: "Hits", align: "end", render: (row) => count(row.hits) },
     { key: "saved_usd", label: "Saved", align: "end", render: (row) => money(row.saved_usd) },
@@ -100,7 +101,7 @@ function Question({ row }) {
     event.stopPropagation();
     open(row);
   };
-  const text = row.question ?? (row.withheld ? "Not shown" : "Matched exactly only");
+  const text = visible(row.question) ?? (row.withheld ? "Not shown" : "Matched exactly only");
   return html`<button type="button" class=${`row-open ${row.question === null ? "hint" : ""}`} onClick=${click}>${text}</button>
     ${row.source === "curated" && html` <${Badge} tone="good">curated<//>`}${row.pinned && html` <${Badge}>pinned<//>`}${row.expired && html` <${Badge} tone="warn">expired<//>`}`;
 }

@@ -10,6 +10,7 @@ import { screenUrl, setParams } from "../lib/router.js";
 import { PagedTable, usePages } from "../lib/table.js";
 import { Choice, TenantSelect } from "../lib/tenants.js";
 import { useApi, useSettled } from "../lib/use.js";
+import { visible } from "../lib/visible.js";
 
 const OUTCOMES = ["exact", "semantic", "coalesced", "stale", "miss", "bypass", "failed"];
 const TEXTS = [
@@ -31,9 +32,11 @@ export default function Requests({ session, params }) {
   const view = admin && params.view === "near" ? "near" : "all";
   const given = Object.fromEntries(FILTERS.filter((name) => params[name]).map((name) => [name, params[name]]));
   if (admin && params.tenant) given.tenant = params.tenant;
-  if (view === "near") delete given.outcome;
   const path = view === "near" ? "/admin/v1/near-misses" : admin ? "/admin/v1/decisions" : "/v1/decisions";
-  const pages = usePages(path, useSettled(given, 300));
+  const settled = JSON.parse(useSettled(JSON.stringify(given), 300));
+  // The path is the new view's at once, the filters follow: neither has one that near misses refuse.
+  if (view === "near") for (const filters of [given, settled]) delete filters.outcome;
+  const pages = usePages(path, settled);
   const opened = params.decision ?? params.id ?? null;
   const filtered = Object.keys(given).some((name) => name !== "tenant");
   return html`<${ScreenHead} title="Requests" lead="Why each request of the last day was a hit or a miss." />
@@ -59,7 +62,7 @@ function columns(tenant, view) {
     ...(tenant ? [{ key: "tenant", label: "Tenant", render: (row) => html`<span class="nowrap">${row.tenant}</span>` }] : []),
     { key: "asked", label: "Question", wide: true, render: (row) => html`<${Question} row=${row} />` },
     { key: "outcome", label: "Outcome", render: (row) => html`<${Badge} kind=${row.outcome} />` },
-    { key: "reason", label: "Reason", render: (row) => html`<span title=${reasonText(row.decision.reason)}>${row.decision.reason}${row.decision.veto ? ` (${row.decision.veto})` : ""}</span>` },
+    { key: "reason", label: "Reason", render: (row) => html`<span class="reason" title=${reasonText(row.decision.reason)}>${row.decision.reason}${row.decision.veto ? ` (${row.decision.veto})` : ""}</span>` },
     { key: "similarity", label: "Similarity", align: "end", render: (row) => ratio(row.decision.similarity) },
     { key: "probability", label: "Probability", align: "end", render: (row) => ratio(row.decision.probability) },
   ];
@@ -78,7 +81,7 @@ function Question({ row }) {
     event.stopPropagation();
     setParams({ decision: row.id, of: row.tenant ?? null, id: null });
   };
-  const text = row.asked ?? withheld(row) ?? "Matched exactly only";
+  const text = visible(row.asked) ?? withheld(row) ?? "Matched exactly only";
   return html`<button type="button" class=${`row-open ${row.asked === null ? "hint" : ""}`} onClick=${open}>${text}</button>`;
 }
 
@@ -130,7 +133,7 @@ function Opened({ id, admin, tenant }) {
 
 function Decision({ record, path, tenant, admin }) {
   return html`<div class="stack">
-    <div class="text-block" tabindex="0" role="region" aria-label="Question">${record.asked ?? withheld(record) ?? "No question is compared: the request is matched exactly only."}</div>
+    <div class="text-block" tabindex="0" role="region" aria-label="Question">${visible(record.asked) ?? withheld(record) ?? "No question is compared: the request is matched exactly only."}</div>
     <div><p><${Badge} kind=${record.outcome} /> ${reasonText(record.decision.reason)}</p>
       <p class="hint">${moment(record.at)} · ${duration(record.seconds)} · cost ${money(record.cost_usd)} · saved ${money(record.saved_usd)}</p></div>
     <ol class="path">${steps(record).map((step) => html`<${Step} key=${step.name} step=${step} record=${record} />`)}</ol>
@@ -138,8 +141,8 @@ function Decision({ record, path, tenant, admin }) {
       <dt>Decision</dt><dd><${Copyable} text=${record.id} /></dd>
       ${record.entry_id && html`<dt>Stored answer</dt><dd><a href=${screenUrl("entries", { tenant: admin ? tenant : null, entry: record.entry_id })}>${record.entry_id}</a></dd>`}
       ${record.scope && html`<dt>Scope</dt><dd>${admin
-        ? html`<a href=${screenUrl("tuning", { tenant, scope: record.scope })}>${record.system || record.scope.slice(0, 16)}</a>`
-        : record.system || record.scope.slice(0, 16)}</dd>`}
+        ? html`<a href=${screenUrl("tuning", { tenant, scope: record.scope })}>${visible(record.system) || record.scope.slice(0, 16)}</a>`
+        : visible(record.system) || record.scope.slice(0, 16)}</dd>`}
       <dt>All of it</dt><dd><a href=${path} target="_blank" rel="noopener">${path}</a></dd>
     </dl>
   </div>`;
@@ -167,7 +170,7 @@ function Score({ score }) {
 function Candidates({ candidates, record }) {
   const chosen = record.decision.candidate;
   return html`<ul class="candidates">${candidates.map((one) => html`<li key=${one.entry} class=${one.entry === chosen ? "chosen" : ""}>
-    <span>${one.question ?? html`<span class="hint">A stored question</span>`}</span>
+    <span>${visible(one.question) ?? html`<span class="hint">A stored question</span>`}</span>
     <span class="hint">${ratio(one.similarity)}${one.probability === null || one.probability === undefined ? "" : ` · p ${ratio(one.probability)}`}${one.veto ? ` · ${one.veto}: ${vetoText(one.veto)}` : ""}</span>
   </li>`)}</ul>`;
 }

@@ -8,6 +8,7 @@ import { Badge, Button, Card, Empty, ErrorBox, Loaded, Meter, ScreenHead, Skelet
 import { screenUrl, setParams } from "../lib/router.js";
 import { TenantSelect, mayTune, useTenant } from "../lib/tenants.js";
 import { useApi, useKeys } from "../lib/use.js";
+import { marked, visible } from "../lib/visible.js";
 
 const QUEUE = "/admin/v1/labels/queue";
 const PAGE = 50;
@@ -149,7 +150,7 @@ function ScopeSelect({ tenant, value }) {
 }
 
 function scopeName({ scope, system, namespace }) {
-  const name = system ? (system.length > 48 ? `${system.slice(0, 48)}…` : system) : `No system prompt (${scope.slice(0, 8)})`;
+  const name = system ? marked(system.length > 48 ? `${system.slice(0, 48)}…` : system) : `No system prompt (${scope.slice(0, 8)})`;
   return namespace && namespace !== "default" ? `${namespace}: ${name}` : name;
 }
 
@@ -193,7 +194,7 @@ function Pair({ pair, may, choose, queue, tenant }) {
       <div><h3 id="asked">New question</h3><div class="text-block" tabindex="0" role="region" aria-labelledby="asked"><${Marked} parts=${asked} as="ins" /></div></div>
     </div>
     <h3 id="answer">Stored answer</h3>
-    <div class="text-block pair-answer-whole" tabindex="0" role="region" aria-labelledby="answer">${pair.answer || "The answer has no text, such as a call of a tool."}</div>
+    <div class="text-block pair-answer-whole" tabindex="0" role="region" aria-labelledby="answer">${visible(pair.answer) || "The answer has no text, such as a call of a tool."}</div>
     <div class="actions pair-actions">
       <${Button} kind="primary" disabled=${!may} onClick=${() => choose("yes")}>Yes <kbd>y</kbd><//>
       <${Button} kind="danger" disabled=${!may} onClick=${() => choose("no")}>No <kbd>n</kbd><//>
@@ -208,7 +209,7 @@ function Pair({ pair, may, choose, queue, tenant }) {
 
 /** A text with its changed words marked. */
 export function Marked({ parts, as }) {
-  return parts.map(([text, changed], at) => (changed ? html`<${as} key=${at}>${text}<//>` : text));
+  return parts.map(([text, changed], at) => (changed ? html`<${as} key=${at}>${visible(text)}<//>` : visible(text)));
 }
 
 function Score({ pair }) {

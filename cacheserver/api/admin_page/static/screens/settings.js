@@ -182,7 +182,7 @@ function EditPrice({ of, may, onClose, onDone }) {
     await put(given);
   }, { names: (field) => field.replace(`${of.model}.`, "") });
   return html`<${Dialog} title=${of.model} onClose=${onClose} wide>
-    <${Form} form=${form} submit="Change prices" cancel=${onClose}>
+    <${Form} form=${form} submit="Change prices" cancel=${onClose} may=${may}>
       <${PriceFields} form=${form} prefix="" base=${base.standard} may=${may} />
       ${steps.map((step) => html`<h3 key=${step}>Prompts of more than ${Number(step).toLocaleString("en-US")} tokens</h3>
         <${PriceFields} form=${form} prefix=${`long_prompts.${step}.`} may=${may}

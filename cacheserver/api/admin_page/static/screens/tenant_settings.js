@@ -101,7 +101,7 @@ function Filled({ path, data, may, reload }) {
     reload();
   }, { names: (field) => FIELDS.find(([one]) => field === one || field.startsWith(`${one}.`))?.[0] ?? field });
   const conflicts = Object.entries(data.conflicts);
-  return html`<div class="tenant-form"><${Form} form=${form} submit="Save changes">
+  return html`<div class="tenant-form"><${Form} form=${form} submit="Save changes" may=${may}>
     <p class="hint">An empty field has the server's default, which stands in it in grey. Bars are set in
       ${" "}<a href=${screenUrl("tuning", { tenant: data.name })}>Tuning</a>.</p>
     ${conflicts.map(([field, why]) => html`<p key=${field} class="field-error"><code>${field}</code> ${why}</p>`)}
@@ -125,7 +125,7 @@ function Setting({ form, of: [path, label, kind, hint], data, may }) {
     type=${choice ? "select" : "text"}
     inputmode=${kind === "number" ? "decimal" : undefined}
     placeholder=${choice ? undefined : named} spellcheck="false" autocomplete="off"
-    hint=${own ? html`${hint} <button type="button" class="link" onClick=${() => form.set(path, "")}>back to ${named ?? "the default"}</button>` : hint}
+    hint=${own && may ? html`${hint} <button type="button" class="link" onClick=${() => form.set(path, "")}>back to ${named ?? "the default"}</button>` : hint}
     options=${choice ? [["", `default (${named ?? "none"})`], ...kind] : undefined} />`;
 }
 

@@ -1,16 +1,18 @@
 // Tenants and budgets: the list, and one tenant with its keys, settings, lifetimes and budgets.
 import { html, useState } from "../lib/html.js";
-import { send } from "../lib/api.js";
+import { get, send } from "../lib/api.js";
 import { Confirm, Dialog } from "../lib/dialog.js";
 import { Field, Form, useForm } from "../lib/form.js";
 import { count, money, moment, percent } from "../lib/format.js";
 import {
   Badge, Button, Card, Copyable, Empty, Loaded, Meter, ScreenHead, Tabs, Time, notify,
 } from "../lib/parts.js";
-import { screenUrl, setParams } from "../lib/router.js";
+import { navigate, screenUrl, setParams } from "../lib/router.js";
 import { PagedTable, Table, usePages } from "../lib/table.js";
 import { useApi } from "../lib/use.js";
 import { Lifetimes, SettingsForm } from "./tenant_settings.js";
+
+const OPEN = "default"; // the tenant of callers without a key
 
 const AT_LIMIT = {
   warn: "only warns",
@@ -42,15 +44,19 @@ function List({ may, tab }) {
 
 const NONE = html`<${Empty} title="No tenants yet">
   A tenant is a customer or an application with settings and answers of its own. It begins with its
-  first key: choose <strong>New key</strong>. Until then callers on this machine are the tenant <code>default</code>.
+  first key: choose <strong>New key</strong>. Until then callers on this machine are the tenant <a href=${screenUrl("tenants", { tenant: OPEN, tab: "settings" })}>default</a>.
 <//>`;
 
 function TenantList({ open }) {
-  const pages = usePages("/admin/v1/tenants");
+  const listed = usePages("/admin/v1/tenants");
+  const { data } = useApi(`/admin/v1/tenants/${OPEN}`);
+  const { rows } = listed;
+  const known = rows.length === 0 || data === null || rows.some(({ name }) => name === OPEN);
+  const pages = known ? listed : { ...listed, rows: [{ name: OPEN, keys: null, last_used: null, own: data.own }, ...rows] };
   const columns = [
-    { key: "name", label: "Tenant", render: ({ name }) => html`<a href=${screenUrl("tenants", { tenant: name })}>${name}</a>` },
+    { key: "name", label: "Tenant", render: ({ name }) => html`<a href=${screenUrl("tenants", { tenant: name })}>${name}</a>${name === OPEN && html` <span class="hint nowrap">callers without a key</span>`}` },
     { key: "keys", label: "Keys", align: "end", render: ({ keys }) => count(keys) },
-    { key: "last_used", label: "Last used", render: ({ last_used }) => last_used ?? "never" },
+    { key: "last_used", label: "Last used", render: ({ keys, last_used }) => last_used ?? (keys === null ? "–" : "never") },
     {
       key: "own", label: "Own settings", wide: true,
       render: ({ own }) => own === null
@@ -145,7 +151,7 @@ function Keys({ name, may }) {
     { key: "label", label: "Label", render: (key) => key.label || html`<span class="hint">none</span>` },
     { key: "id", label: "Id", render: (key) => html`<code>${key.id}</code>` },
     { key: "created_at", label: "Created", render: (key) => html`<${Time} at=${key.created_at} />` },
-    { key: "expires_at", label: "Ends", render: (key) => (key.expires_at ? html`<span title=${moment(key.expires_at)}><${Time} at=${key.expires_at} /></span>` : "never") },
+    { key: "expires_at", label: "Ends", render: (key) => html`<${Ends} of=${key} />` },
     { key: "last_used", label: "Last used", render: (key) => key.last_used ?? "never" },
     {
       key: "do", label: "Change", render: (key) => html`<div class="actions">
@@ -155,6 +161,12 @@ function Keys({ name, may }) {
       </div>`,
     },
   ];
+  // A tenant is its keys and its settings: without either there is nothing left to show.
+  const endsWithKey = async () => {
+    if (name === OPEN || !pages.done || pages.rows.length > 1) return false;
+    const { own } = await get(`/admin/v1/tenants/${encodeURIComponent(name)}`);
+    return Object.keys(own).length === 0;
+  };
   const [kind, key] = dialog ?? [];
   const called = key && (key.label || key.id);
   return html`<${Card} title="Keys" api=${`/admin/v1/keys?tenant=${encodeURIComponent(name)}`}
@@ -167,10 +179,19 @@ function Keys({ name, may }) {
   ${kind === "rotate" && html`<${RotateKey} of=${key} onClose=${close} onDone=${pages.reload} />`}
   ${kind === "revoke" && html`<${Confirm} title=${`Revoke ${called}`} submit="Revoke" onClose=${close}
     act=${async () => {
+      const ends = await endsWithKey();
       await send("DELETE", `/admin/v1/keys/${key.id}`);
-      notify(`${called} was revoked.`);
-      pages.reload();
+      notify(`${called} was revoked.${ends ? ` ${name} has no key and no settings left.` : ""}`);
+      if (ends) navigate(screenUrl("tenants"));
+      else pages.reload();
     }}><p>Callers with this key get a 401 within three seconds. It cannot be undone.</p><//>`}`;
+}
+
+/** When a key ends, and when the one does that it replaced. */
+function Ends({ of }) {
+  const overlaps = of.overlaps_until !== null && of.overlaps_until * 1000 > Date.now();
+  return html`<div>${of.expires_at ? html`<${Time} at=${of.expires_at} />` : "never"}
+    ${overlaps && html`<div class="hint">old key until ${moment(of.overlaps_until)}</div>`}</div>`;
 }
 
 /** A key that is shown this once. */
@@ -211,14 +232,17 @@ function EditKey({ of, onClose, onDone }) {
   const form = useForm(start, async (values) => {
     const body = { label: values.label };
     if (values.expires.trim()) body.expires = values.expires.trim() === "never" ? null : values.expires.trim();
-    await send("PUT", `/admin/v1/keys/${of.id}`, body);
-    if (limits.some((one) => values[one] !== start[one])) {
-      const found = limits.filter((one) => values[one] !== "").map((one) => [one, Number(values[one])]);
-      await send("PUT", `/admin/v1/keys/${of.id}/limits`, Object.fromEntries(found));
+    try {
+      if (limits.some((one) => values[one] !== start[one])) { // refused more often, so first
+        const found = limits.filter((one) => values[one] !== "").map((one) => [one, Number(values[one])]);
+        await send("PUT", `/admin/v1/keys/${of.id}/limits`, Object.fromEntries(found));
+      }
+      await send("PUT", `/admin/v1/keys/${of.id}`, body);
+    } finally {
+      onDone(); // a part may be changed
     }
     notify("The key was changed.");
     onClose();
-    onDone();
   }, { names: (field) => field.split(".").at(-1) });
   return html`<${Dialog} title=${of.label || of.id} onClose=${onClose}>
     <${Form} form=${form} cancel=${onClose}>

@@ -9,6 +9,7 @@ import { ScopeScreen, scopeTitle } from "../lib/scope_tuning.js";
 import { PagedTable, usePages } from "../lib/table.js";
 import { TenantSelect, mayTune, useTenant } from "../lib/tenants.js";
 import { useSettled } from "../lib/use.js";
+import { visible } from "../lib/visible.js";
 
 const TABS = [["scopes", "Scopes"], ["near-misses", "Near misses"], ["history", "Changes"]];
 
@@ -75,8 +76,8 @@ function NearMisses({ tenant, params }) {
   const pages = usePages("/admin/v1/near-misses", asked);
   const columns = [
     { key: "saves", label: "Would save", align: "end", render: (row) => money(row.would_have_saved_usd) },
-    { key: "asked", label: "Asked", wide: true, render: (row) => html`<div>${row.asked ?? "withheld"}
-        <div class="hint">nearest: ${row.decision.question ?? "withheld"}</div></div>` },
+    { key: "asked", label: "Asked", wide: true, render: (row) => html`<div>${visible(row.asked) ?? "withheld"}
+        <div class="hint">nearest: ${visible(row.decision.question) ?? "withheld"}</div></div>` },
     { key: "similarity", label: "Similarity", align: "end", render: (row) => ratio(row.decision.similarity) },
     { key: "probability", label: "Probability", align: "end", render: (row) => ratio(row.decision.probability) },
     { key: "reason", label: "Why a miss", render: (row) => html`<${Badge} tone=${row.decision.veto ? "warn" : null}>${

@@ -39,14 +39,16 @@ _BODY = json_body(
 
 
 async def page(request: Request) -> Response:
-    """The page; each screen has an address of its own, and all are this file."""
-    screen = request.path_params.get("screen", SCREENS[0])
-    if screen not in SCREENS:
+    """The page; each screen has an address of its own, and all are this file. To a browser it also
+    says that there is no such screen.
+    """
+    known = request.path_params.get("screen", SCREENS[0]) in SCREENS
+    if not known and "text/html" not in request.headers.get("accept", ""):
         raise NotFound("there is no such page; `/admin` lists those there are")
     assets = state_of(request).assets
     await assets.load()
     headers = {"content-security-policy": assets.policy, "cache-control": "no-cache"}
-    return _file(request, assets.page, headers)
+    return _file(request, assets.page, headers, status=200 if known else 404)
 
 
 async def asset(request: Request) -> Response:
@@ -144,9 +146,12 @@ def _shown(state: AppState, found: SignedIn | None) -> dict[str, Any]:
     }
 
 
-def _file(request: Request, asset: Asset, headers: dict[str, str]) -> Response:
+def _file(
+    request: Request, asset: Asset, headers: dict[str, str], *, status: int = 200
+) -> Response:
     all_headers = {**_ALWAYS, **headers}
+    content = asset.plain
     if "gzip" in request.headers.get("accept-encoding", ""):
         all_headers["content-encoding"] = "gzip"
-        return Response(asset.packed, headers=all_headers, media_type=asset.kind)
-    return Response(asset.plain, headers=all_headers, media_type=asset.kind)
+        content = asset.packed
+    return Response(content, status, headers=all_headers, media_type=asset.kind)

@@ -25,7 +25,11 @@ function keyInAddress() {
   if (!location.hash.startsWith("#key=")) return null;
   const key = location.hash.slice("#key=".length);
   history.replaceState(null, "", location.pathname + location.search);
-  return decodeURIComponent(key);
+  try {
+    return decodeURIComponent(key);
+  } catch {
+    return key; // the server says that it is no key
+  }
 }
 
 function App() {
@@ -71,7 +75,7 @@ function SignIn({ session, accept }) {
       <h1><${Mark} /> cacheserver</h1>
       ${session.over && html`<p class="hint" role="status">The session is over. Sign in again to go on.</p>`}
       ${session.problem && html`<p class="field-error" role="alert">${session.problem}</p>`}
-      <${Form} form=${form} submit="Sign in">
+      <${Form} form=${form} submit="Sign in" asks=${false}>
         <input type="text" name="username" value="admin" autocomplete="username" hidden />
         <${Field} form=${form} name="key" label="Admin key" type="password" autofocus
           autocomplete="current-password" spellcheck="false"
@@ -94,6 +98,7 @@ function Frame({ session, accept }) {
   const [online, setOnline] = useState(true);
   const screens = SCREENS.filter(([, , { tenant }]) => session.role !== null || tenant);
   const shown = screens.find(([name]) => name === screen);
+  const known = SCREENS.some(([name]) => name === screen);
   useEffect(() => setOpen(false), [screen]);
   useEffect(() => onConnection((state) => setOnline(state !== "offline")), []);
   const leave = async () => {
@@ -132,7 +137,9 @@ function Frame({ session, accept }) {
         <main id="screen" tabindex="-1">
           ${shown
             ? html`<${Screen} key=${screen} name=${screen} session=${session} params=${params} />`
-            : html`<${ErrorBox} error=${{ message: "This key does not open that screen." }} />`}
+            : html`<h1>${known ? "Not for this key" : "No such page"}</h1>
+                <p>${known ? "This key does not open that screen." : html`There is no screen <code>${screen}</code>.`}
+                  ${" "}<a href=${screenUrl(screens[0][0])}>Go to ${screens[0][1]}</a></p>`}
         </main>
       </div>
     </div>

@@ -82,9 +82,14 @@ export function Field({ form, name, label, hint, type = "text", options, origin,
   </div>`;
 }
 
-/** A form around fields, with its buttons; who may not send it sees none that would. */
-export function Form({ form, submit = "Save", cancel, kind = "primary", may = true, children }) {
-  return html`<form onSubmit=${form.submit} novalidate>
+/**
+ * A form around fields, with its buttons; who may not send it sees none that would. Leaving it with
+ * changes asks first; `asks` false: nothing is lost with it, as in a form that only looks something up.
+ */
+export function Form({ form, submit = "Save", cancel, kind = "primary", may = true, asks = true, children }) {
+  // While it is saved it may lead elsewhere itself.
+  const unsaved = asks && form.changed && !form.busy;
+  return html`<form onSubmit=${form.submit} novalidate data-unsaved=${unsaved ? "" : undefined}>
     ${children}
     ${form.problem && html`<p class="field-error" role="alert">${form.problem.message}</p>`}
     <div class="actions form-actions">

@@ -17,12 +17,15 @@ export function money(usd) {
   return `${sign}$${size.toFixed(digits)}`;
 }
 
-/** A share 0..1 as `12.3%`; small ones keep two digits that count. */
+/** A share as `12.3%`, `−4.0%` or `1,423%`; small ones keep two digits that count. */
 export function percent(share, digits = null) {
   if (missing(share)) return NONE;
   const value = Number(share) * 100;
-  const shown = digits ?? (value === 0 || value >= 10 ? 0 : value >= 1 ? 1 : 2);
-  return `${value.toFixed(value >= 99.5 && value < 100 ? 1 : shown)}%`;
+  const size = Math.abs(value);
+  const sign = value < 0 ? "−" : "";
+  if (size >= 1000) return `${sign}${Math.round(size).toLocaleString("en-US")}%`;
+  const shown = digits ?? (size === 0 || size >= 10 ? 0 : size >= 1 ? 1 : 2);
+  return `${sign}${size.toFixed(size >= 99.5 && size < 100 ? 1 : shown)}%`;
 }
 
 /** A whole number with separators; from a million on `1.2M`. */

@@ -1,5 +1,5 @@
 // Small parts that all screens are made of.
-import { html, useEffect, useState } from "./html.js";
+import { html, useEffect, useRef, useState } from "./html.js";
 import { ago, moment } from "./format.js";
 
 /** A screen's head: title, one line about it, and what can be done. */
@@ -84,12 +84,14 @@ export function Empty({ title, children }) {
   </div>`;
 }
 
-/** What went wrong, and a way to try again. */
+/** What went wrong, and a way to try again if that can help: a refusal stays one. */
 export function ErrorBox({ error, retry }) {
+  const { status = 0 } = error; // 0: the server was not reached
+  const helps = retry && (status === 0 || status === 429 || status >= 500);
   return html`<div class="error-box" role="alert">
     <p>${error.message}</p>
     ${error.requestId && html`<p class="hint">Request ${error.requestId}</p>`}
-    ${retry && html`<${Button} onClick=${retry}>Try again<//>`}
+    ${helps && html`<${Button} onClick=${retry}>Try again<//>`}
   </div>`;
 }
 
@@ -131,16 +133,23 @@ export function Tabs({ tabs, value, onChange, label }) {
   </div>`;
 }
 
-/** Text in a monospaced font with a button that copies it. */
+/** Text in a monospaced font with a button that copies it, or selects it where a page may not copy. */
 export function Copyable({ text }) {
-  const [done, setDone] = useState(false);
+  const [said, setSaid] = useState("Copy");
+  const code = useRef(null);
   const copy = async () => {
-    await navigator.clipboard.writeText(text);
-    setDone(true);
-    setTimeout(() => setDone(false), 2000);
+    try {
+      await navigator.clipboard.writeText(text);
+      setSaid("Copied");
+    } catch {
+      // there is no clipboard for a page over plain HTTP, and a person may refuse it
+      getSelection().selectAllChildren(code.current);
+      setSaid("Press Ctrl+C");
+    }
+    setTimeout(() => setSaid("Copy"), 4000);
   };
-  return html`<span class="copyable"><code>${text}</code>
-    <${Button} onClick=${copy}>${done ? "Copied" : "Copy"}<//></span>`;
+  return html`<span class="copyable"><code ref=${code}>${text}</code>
+    <${Button} onClick=${copy}><span aria-live="polite">${said}</span><//></span>`;
 }
 
 let announce = () => {};

@@ -139,7 +139,7 @@ function WhatIf({ path, tenant, shown, session, reload }) {
   };
   return html`<${Card} title="What if" class="what-if"
       hint="Replays the last calls to Claude of the day under other rules. Nothing changes until you apply it.">
-    <${Form} form=${form} submit=${`Try on the last ${count(Number(form.values.limit))} calls`}>
+    <${Form} form=${form} asks=${false} submit=${`Try on the last ${count(Number(form.values.limit))} calls`}>
       <div class="fields">
         ${LEVELS.map((level) => html`<${Field} key=${level} form=${form} name=${level} type="select" options=${tiers}
           label=${`${level[0].toUpperCase()}${level.slice(1)} questions go to`} />`)}

@@ -245,7 +245,7 @@ function NewAdmin({ onClose }) {
     if (expires.trim()) body.expires = expires.trim();
     setMade(await send("POST", "/admin/v1/admin-keys", body));
   });
-  return html`<${Dialog} title=${made ? `Admin key of ${made.name}` : "New admin key"} onClose=${onClose}>
+  return html`<${Dialog} title=${made ? `Admin key of ${made.name}` : "New admin key"} keep=${made !== null} onClose=${onClose}>
     ${made
       ? html`<p>This is the only time the key is shown. Copy it now.</p>
           <${Copyable} text=${made.key} />

@@ -198,7 +198,7 @@ function TtlCheck({ path }) {
     setFound(await send("POST", path, body));
   });
   return html`<${Card} title="How long would an answer live?" hint="Describe a request. Nothing is asked or stored.">
-    <${Form} form=${form} submit="Check">
+    <${Form} form=${form} submit="Check" asks=${false}>
       <${Field} form=${form} name="question" label="Question" type="textarea" rows="2" hint="To see whether it is volatile." />
       <div class="fields">
         <${Field} form=${form} name="namespace" label="Namespace" placeholder="default" spellcheck="false" />

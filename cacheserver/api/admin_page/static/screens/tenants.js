@@ -214,7 +214,7 @@ function NewKey({ tenant, onClose, onDone }) {
     onClose();
     onDone(made);
   };
-  if (made) return html`<${Dialog} title=${`Key of ${made.tenant}`} onClose=${done}><${KeyShown} plain=${made.key} onClose=${done} /><//>`;
+  if (made) return html`<${Dialog} title=${`Key of ${made.tenant}`} keep onClose=${done}><${KeyShown} plain=${made.key} onClose=${done} /><//>`;
   return html`<${Dialog} title="New key" onClose=${onClose}>
     <${Form} form=${form} submit="Create" cancel=${onClose}>
       ${!tenant && html`<${Field} form=${form} name="tenant" label="Tenant" spellcheck="false"
@@ -265,7 +265,7 @@ function RotateKey({ of, onClose, onDone }) {
     onClose();
     onDone();
   };
-  if (made) return html`<${Dialog} title="The new key" onClose=${done}><${KeyShown} plain=${made.key} onClose=${done} /><//>`;
+  if (made) return html`<${Dialog} title="The new key" keep onClose=${done}><${KeyShown} plain=${made.key} onClose=${done} /><//>`;
   return html`<${Dialog} title=${`Rotate ${of.label || of.id}`} onClose=${onClose}>
     <${Form} form=${form} submit="Make a new key" cancel=${onClose}>
       <${Field} form=${form} name="overlap" label="The old key stays valid for"

@@ -26,19 +26,21 @@ from cacheserver.calibration.what_if_rules import (
     Outcome,
     PastDecision,
     Replay,
+    by_hits,
     lacking,
     rate,
     rate_as_json,
     read_recorded_evidence,
     replay,
     replay_decision,
+    served_labels,
 )
 from cacheserver.core.errors import BadRequest
 from cacheserver.core.keyed_digests import NO_CONTENT
 from cacheserver.core.money import usd
 from cacheserver.core.types import Bar, Tenant
 from cacheserver.matching import calibration, conformal_bound
-from cacheserver.matching.calibration import Calibration, Label
+from cacheserver.matching.calibration import Calibration
 
 LEAST_S: Final = 3_600  # that decisions must cover to tell of a day
 _SCOPES = 20  # the most used ones; each may take some 40 ms in a thread
@@ -108,16 +110,15 @@ class WhatIf:
         for row in rows:
             namespaces.setdefault(row["scope"], row["namespace"])
             counts[row["scope"]] += 1
-        scopes, earlier = dict[str, _Scope](), list[_Scope]()
+        scopes, earlier = dict[str, _Scope](), dict[str, _Scope]()
         for scope, _ in counts.most_common(_SCOPES):
             state = await self._states.get(before.name, scope)
             bars = [bar_of(tenant, namespaces[scope], scope) for tenant in (after, before)]
             targets = [bar.target for bar in bars if bar.similarity is None and bar.target]
             needed = await self._targets.of(before.name, scope, state, targets)
-            scopes[scope], one = await asyncio.to_thread(
+            scopes[scope], earlier[scope] = await asyncio.to_thread(
                 lambda bars, *given: [_scope(bar, *given) for bar in bars], bars, state, needed
             )
-            earlier.append(one)
         decided = await asyncio.to_thread(_decided, pasts, scopes)
         replayed = replay(decided)
         labels = [one for scope in scopes.values() for one in scope.labels]
@@ -125,10 +126,8 @@ class WhatIf:
             **({"withheld": NO_CONTENT} if before.no_content else {}),
             "replayed": _replayed(replayed, decided),
             "per_day": await self._per_day(before.name, recent, replayed),
-            "wrong_before": _wrong(
-                replayed.hits_before, [o for one in earlier for o in one.labels]
-            ),
-            "wrong_after": _wrong(replayed.hits_after, labels),
+            "wrong_before": _wrong(earlier, _hits(decided, before=True)),
+            "wrong_after": _wrong(scopes, _hits(decided, before=False)),
             "questions": await self._named(before, recent, decided, scopes, limit, older),
             "labels": _rate(labels),
             "shadow": _rate(_shadowed(rows, scopes)),
@@ -265,20 +264,21 @@ def _older(cursor: str | None) -> tuple[float, str] | None:
 def _scope(bar: Bar, state: Calibration, bars: Bars) -> _Scope:
     """Return a bar's requirements in a scope, and the scope's labels that meet them."""
     fitted = replace(state, fresh=0)  # the level is of the last fit; what is wrong, of all labels
-    needed, cleared = None, list[Label]()
-    if bar.similarity is not None:
-        cleared = [label for label in fitted.sampled if label.evidence.cosine >= bar.similarity]
-    elif bar.target is not None:
+    needed, probabilities = None, None
+    if bar.similarity is None and bar.target is not None:
         needed = bars[bar.target]
-        cleared = [
-            label
-            for probability, label in zip(
-                calibration.recorded_probabilities(fitted), fitted.sampled, strict=True
-            )
-            if lacking(probability, label.evidence, None, needed) is None
-        ]
-    labels = [LabelledCandidate(1.0, label.right, label.weight) for label in cleared]
+        probabilities = calibration.recorded_probabilities(fitted)
+    labels = served_labels(fitted.sampled, probabilities, bar.similarity, needed)
     return _Scope(bar, needed, labels, state)
+
+
+def _hits(decided: Sequence[tuple[PastDecision, Outcome]], *, before: bool) -> Counter[str]:
+    """Return the replayed hits by scope, as they were or under the other bars."""
+    return Counter(
+        past.scope
+        for past, found in decided
+        if found.serves is not None and (past.served if before else found.candidate) is not None
+    )
 
 
 def _replayed(replayed: Replay, decided: Sequence[tuple[PastDecision, Outcome]]) -> dict[str, Any]:
@@ -291,16 +291,22 @@ def _replayed(replayed: Replay, decided: Sequence[tuple[PastDecision, Outcome]])
     return {**shown, "since": min((past.at for past, _ in decided), default=None)}
 
 
-def _wrong(hits: int, labels: Sequence[LabelledCandidate]) -> dict[str, Any] | None:
-    """Return how many of some hits are wrong, by the labels that a bar serves; None without any."""
-    found = rate(labels, _ANY)
+def _wrong(scopes: Mapping[str, _Scope], hits: Counter[str]) -> dict[str, Any] | None:
+    """Return how many of some hits are wrong, by the labels that bars serve; None without any.
+
+    Each scope counts by its hits, not by its number of labels.
+    """
+    found = rate(by_hits({scope: one.labels for scope, one in scopes.items()}, hits), _ANY)
     if not found.hits - found.unsure:
         return None
+    total = hits.total()
     shares = (found.wrong_rate, found.wrong_low, found.wrong_high)
     counts = zip(("expected", "low", "high"), shares, strict=True)
     return {
-        "hits": hits,
-        **{name: round(share * hits, 2) for name, share in counts},
+        "hits": total,
+        **{name: round(share * total, 2) for name, share in counts},
+        "share": round(found.wrong_rate, 6),
+        "interval": [round(found.wrong_low, 6), round(found.wrong_high, 6)],
         "labels": found.hits - found.unsure,
     }
 

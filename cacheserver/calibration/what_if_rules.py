@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from decimal import Decimal
 from typing import Any, cast
 
@@ -17,6 +17,7 @@ from cacheserver.core.evidence import Evidence, read_evidence
 from cacheserver.core.money import usd
 from cacheserver.core.types import Bar, Nanodollars
 from cacheserver.matching import conformal_bound
+from cacheserver.matching.calibration import Label
 from cacheserver.matching.conformal_bound import wilson
 from cacheserver.matching.decision import JUDGED
 from cacheserver.matching.language import UNREADABLE, Language, vetoes_between
@@ -286,6 +287,45 @@ def rate(candidates: Iterable[LabelledCandidate], bar: float, *, total: int | No
         wrong_high=high,
         saved=sum(one.worth for one in served),
     )
+
+
+def by_hits(
+    labels: Mapping[str, Sequence[LabelledCandidate]], hits: Mapping[str, int]
+) -> list[LabelledCandidate]:
+    """Return the labels of several scopes, weighted so that each scope stands for its hits.
+
+    Else the scope with most labels would decide for one with many hits. Scopes without hits are
+    left out, unless no scope has both hits and labels: then all labels count as they are.
+    """
+    found = []
+    for scope, own in labels.items():
+        weight = sum(one.weight for one in own if one.right is not None)
+        if weight and (count := hits.get(scope, 0)):
+            found += [replace(one, weight=one.weight * count / weight) for one in own]
+    return found or [one for own in labels.values() for one in own]
+
+
+def served_labels(
+    sampled: Sequence[Label],
+    probabilities: Sequence[float] | None,
+    similarity: float | None,
+    needed: conformal_bound.Bar | None,
+) -> list[LabelledCandidate]:
+    """Return the labels that a bar would serve: by `similarity`, or by `needed` of a target.
+
+    Both None: exact hits only, none. `probabilities` are those of the labels, for a target. The
+    slider and the dry run count wrong hits by these.
+    """
+    cleared: list[Label] = []
+    if similarity is not None:
+        cleared = [label for label in sampled if label.evidence.cosine >= similarity]
+    elif needed is not None and probabilities is not None:
+        cleared = [
+            label
+            for probability, label in zip(probabilities, sampled, strict=True)
+            if lacking(probability, label.evidence, None, needed) is None
+        ]
+    return [LabelledCandidate(1.0, label.right, label.weight) for label in cleared]
 
 
 def rate_as_json(found: Rate) -> dict[str, Any]:

@@ -84,6 +84,29 @@ async def test_each_figure_is_that_of_the_call_beside_it(tmp_path: Path) -> None
         assert latency["bypass"] is None
 
 
+async def test_targets_are_those_of_the_tenants_with_requests_and_deleted_ones_are_named(
+    house: House,
+) -> None:
+    async def ask(tenant: str, target: float) -> None:
+        key, bar = await house.key(tenant), {"bar": {"target": target}}
+        put = await house.http.put(f"/admin/v1/tenants/{tenant}", headers=ADMIN, json=bar)
+        assert put.status_code == 200, put.text
+        await house.ask("Capital of France?", key=key)
+
+    await ask("shop", 0.02)
+    wrong = (await get(house, OVERVIEW))["wrong_hits"]
+    assert (wrong["target"], wrong["targets"]) == (0.02, [0.02, 0.02])
+    await ask("acme", 0.05)
+    found = await get(house, OVERVIEW)
+    assert found["deleted_tenants"] == []
+    assert (found["wrong_hits"]["target"], found["wrong_hits"]["targets"]) == (None, [0.02, 0.05])
+    gone = await house.http.request(
+        "DELETE", "/admin/v1/tenants/acme", headers=ADMIN, json={"confirm": "acme"}
+    )
+    assert gone.status_code == 200, gone.text
+    assert (await get(house, OVERVIEW))["deleted_tenants"] == ["acme"]
+
+
 async def test_a_new_server_has_an_overview_of_nothing(house: House) -> None:
     found = await get(house, OVERVIEW)
     assert found["money"]["month"]["requests"] == 0

@@ -63,7 +63,7 @@ _CARRY_BODY = json_body(
 async def use(request: Request, tenant: str, hours: int = 24) -> dict[str, Any]:
     """Show tokens read and written, the planned and the actual gain, and the cost of pre-warming.
 
-    `read_ratio` is of all prompt tokens; `alert` says that it is under the tenant's threshold.
+    `read_ratio` is of the tokens of planned calls; `alert`: it is under the threshold.
     `where` has the prompt tokens of all calls by kind, cache writes by lifetime, with an estimate
     of what each kind cost; `plain_usd` is what all of them would have as plain input.
     """

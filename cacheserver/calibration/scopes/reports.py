@@ -21,6 +21,7 @@ from cacheserver.core.errors import BadRequest, Unknown
 from cacheserver.core.types import Bar, Tenant
 from cacheserver.matching import calibration
 from cacheserver.matching.calibration import Calibration
+from cacheserver.matching.support import Support
 
 SCALES: Final = ("probability", "similarity")  # of bars
 _DEFAULT: Final = "default"  # namespace of a scope of which no decision is left
@@ -136,8 +137,13 @@ def _curves(rows: Rows, day: Traffic, state: Calibration) -> dict[str, Any]:
     return {name: traffic.Bars(rows, day, name, labels_by(name, state)).points() for name in SCALES}
 
 
-def labels_by(scale: str, state: Calibration) -> list[LabelledCandidate]:
-    """Return all labels of a scope but feedback, with their scores on a scale of bars."""
+def labels_by(
+    scale: str, state: Calibration, support: Support | None = None
+) -> list[LabelledCandidate]:
+    """Return all labels of a scope but feedback, with their scores on a scale of bars.
+
+    With `support`, those alone that it contains: no bar by probability serves the others.
+    """
     fitted = replace(state, fresh=0)  # of all labels
     sampled = fitted.sampled
     scores = (
@@ -148,6 +154,7 @@ def labels_by(scale: str, state: Calibration) -> list[LabelledCandidate]:
     return [
         LabelledCandidate(score, label.right, label.weight)
         for score, label in zip(scores, sampled, strict=True)
+        if support is None or support.contains(label.evidence)
     ]
 
 

@@ -142,6 +142,11 @@ class Bars:
         }
 
 
+def wrong_of(labels: Sequence[LabelledCandidate]) -> dict[str, Any]:
+    """Return the fields of a point that tell how many of all these labels are wrong."""
+    return _WrongHits(labels).at(-inf)
+
+
 class _WrongHits:
     """Wrong share of the labels that reach a bar: as `what_if_rules.rate`, for many bars at once.
 

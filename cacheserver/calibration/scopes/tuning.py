@@ -2,14 +2,15 @@
 change sides between them.
 
 Rule: it changes nothing. Figures are of the requests of the last day, by the nearest candidate of
-each; a dry run (`calibration.what_if`) replays the last of them exactly.
+each; a dry run (`calibration.what_if`) replays the last of them exactly. Both count wrong hits by
+the same labels: those that the bar would serve.
 """
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import floor
 from typing import Any, Final
 
@@ -20,13 +21,13 @@ from cacheserver.cache.store.decision_index import MILLIONTHS, short
 from cacheserver.cache.store.decision_search import DecisionSearch
 from cacheserver.calibration.answers.beginnings import AnswerBeginnings
 from cacheserver.calibration.scopes.reports import ScopeDay, ScopeReports, labels_by
-from cacheserver.calibration.scopes.traffic import Bars, covered_s, served
+from cacheserver.calibration.scopes.traffic import Bars, covered_s, served, wrong_of
 from cacheserver.calibration.target_bars import TargetBars
 from cacheserver.calibration.verdicts import JudgedPair, Verdicts, right_of
-from cacheserver.calibration.what_if_rules import LabelledCandidate
+from cacheserver.calibration.what_if_rules import served_labels
 from cacheserver.core.keyed_digests import NO_CONTENT
 from cacheserver.core.types import Tenant
-from cacheserver.matching import conformal_bound
+from cacheserver.matching import calibration, conformal_bound
 from cacheserver.matching.calibration import Calibration
 
 TARGETS: Final = (0.001, 0.002, 0.005, 0.01, 0.02, 0.03, 0.05, 0.1, 0.2, 0.3, 0.5)
@@ -41,6 +42,7 @@ class _Step:
     bar: Mapping[str, Any]
     at: float | None  # None: no candidate reaches it
     basis: str | None = None
+    needed: conformal_bound.Bar | None = None  # what a target asks for in the scope
 
 
 class ScopeTuning:
@@ -76,7 +78,6 @@ class ScopeTuning:
         steps = [] if scale == "similarity" else await self._by_target(tenant.name, scope, day)
         in_force = _in_force(day, scale, steps)
 
-        labels = labels_by(scale, day.state)
         near, left_out = await asyncio.to_thread(_nearest, day, scale, in_force, limit)
         questions = await self._questions(tenant, scale, near, day.state)
         lacking = [one["decision_id"] for one in questions if _lacks_support(one, scale)]
@@ -84,7 +85,7 @@ class ScopeTuning:
             **day.report,
             "scale": scale,
             "covers_s": None if day.since is None else covered_s(day.since, self._clock()),
-            **await asyncio.to_thread(_shown, day, scale, labels, steps, in_force, lacking),
+            **await asyncio.to_thread(_shown, day, scale, steps, in_force, lacking),
             "questions": questions,
             "left_out": left_out,
             **({"withheld": NO_CONTENT} if tenant.no_content else {}),
@@ -142,7 +143,7 @@ class ScopeTuning:
 
 def _step(needed: conformal_bound.Bar) -> _Step:
     at = None if needed.level > 1 else round(needed.level, 6)
-    return _Step({"target": needed.target}, at, needed.basis)
+    return _Step({"target": needed.target}, at, needed.basis, needed)
 
 
 def _in_force(day: ScopeDay, scale: str, steps: Sequence[_Step]) -> _Step | None:
@@ -167,7 +168,6 @@ def _lacks_support(question: Mapping[str, Any], scale: str) -> bool:
 def _shown(
     day: ScopeDay,
     scale: str,
-    labels: Sequence[LabelledCandidate],
     steps: Sequence[_Step],
     in_force: _Step | None,
     lacking: Sequence[str],
@@ -179,7 +179,8 @@ def _shown(
     rows = day.rows[~np.isin(day.rows["id"], np.array(lacking, dtype=ROW["id"]))]
     if scale == "probability":
         rows = rows[rows["reason"] != short("unsupported")]
-    bars = Bars(rows, day.traffic, scale, labels)
+    support = next((step.needed.support for step in steps if step.needed is not None), None)
+    bars = Bars(rows, day.traffic, scale, labels_by(scale, day.state, support))
     curve = bars.points()
     if not steps:
         marks = {_below(point["bar"]) for point in curve}
@@ -189,9 +190,23 @@ def _shown(
     shown = [_Step({"exact_only": True}, None), *steps]
     held = None if in_force is None else in_force.bar
     place = next((place for place, step in enumerate(shown) if step.bar == held), None)
+    fitted = replace(day.state, fresh=0)  # of all labels
+    probabilities = calibration.recorded_probabilities(fitted) if scale == "probability" else None
     return {
         "curve": curve,
-        "steps": [{"set": step.bar, "basis": step.basis, **bars.at(step.at)} for step in shown],
+        "steps": [
+            {
+                "set": step.bar,
+                "basis": step.basis,
+                **bars.at(step.at),
+                **wrong_of(
+                    served_labels(
+                        fitted.sampled, probabilities, step.bar.get("similarity"), step.needed
+                    )
+                ),
+            }
+            for step in shown
+        ],
         "in_force": place,
         "now": served(day.rows, day.traffic),
     }

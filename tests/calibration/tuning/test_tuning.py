@@ -8,6 +8,8 @@ from typing import Any
 
 import pytest
 
+from cacheserver.core.evidence import Evidence
+from cacheserver.matching.calibration import Label
 from tests.house import ADMIN_KEY, House, came_from
 
 ADMIN = {"x-api-key": ADMIN_KEY}
@@ -122,6 +124,38 @@ async def test_the_steps_of_probability_are_targets_with_what_each_asks_for(
         by_similarity = await tuning(house, scale="similarity")
         assert by_similarity["in_force"] is None
         assert len(by_similarity["questions"]) >= 2
+
+
+async def test_a_step_and_its_dry_run_count_wrong_hits_by_the_same_labels(tmp_path: Path) -> None:
+    async with House.open(tmp_path, similarity=None, target=0.02) as house:
+        await asked(house)
+        scope = (await tuning(house))["scope"]
+        states = house.parts.calibration.states
+        for cosine, probability, right in (
+            (0.99, 0.999, True), (0.98, 0.99, True), (0.97, 0.97, False),
+            (0.3, 0.9995, False),  # probable, but without support: no target serves it
+        ):  # fmt: skip
+            seen = Evidence(cosine, 0.1, 1, 1, 0.5, 2.0, recorded_probability=probability)
+            label = Label(seen, right, 1.0, "audit", served=True, embedder=states.embedder)
+            await states.learn("default", scope, label)
+        for scale in ("probability", "similarity"):
+            found = await tuning(house, scale=scale)
+            steps = [one for one in found["steps"] if one["set"] != {"target": 0.02}]
+            assert max(step["labels"] for step in steps) == (3 if scale == "probability" else 4)
+            for step in steps:
+                change = {"level": "scope", "name": scope, "bar": step["set"], "dry_run": True}
+                done = await house.http.put(
+                    "/admin/v1/tenants/default/bars", headers=ADMIN, json=change
+                )
+                wrong = done.json()["would_have"]["wrong_after"]
+                if wrong is None:
+                    assert (step["labels"], step["wrong_rate"]) == (0, None)
+                    continue
+                assert step["labels"] == wrong["labels"]
+                assert step["wrong_rate"] == wrong["share"]
+                assert [step["wrong_low"], step["wrong_high"]] == wrong["interval"]
+            unsupported = {point["labels"] for point in found["curve"]}
+            assert max(unsupported) == max(step["labels"] for step in steps)
 
 
 async def test_what_is_wrong_in_the_request_is_named(house: House) -> None:

@@ -15,6 +15,7 @@ from cacheserver.calibration.what_if_rules import (
     Nearby,
     Outcome,
     PastDecision,
+    by_hits,
     rate,
     rates,
     read_past_decision,
@@ -330,6 +331,18 @@ def test_a_rate_counts_the_unsure_apart_and_weighs_what_stands_for_many() -> Non
     assert found.hit_rate == 0.5
     assert found.wrong_rate == 0.25
     assert 0 < found.wrong_low < 0.25 < found.wrong_high < 1
+
+
+def test_a_scope_with_many_labels_does_not_hide_one_with_many_hits() -> None:
+    good = [LabelledCandidate(1.0, True) for _ in range(96)]
+    bad = [LabelledCandidate(1.0, right) for right in (True, True, True, False)]
+    labels = {"good": good, "bad": bad, "silent": [LabelledCandidate(1.0, False)]}
+    found = rate(by_hits(labels, {"good": 10, "bad": 30}), 0.0)
+    assert found.wrong_rate == pytest.approx(30 / 4 / 40)
+    assert found.wrong_low < found.wrong_rate < found.wrong_high
+    assert rate(by_hits(labels, {}), 0.0).wrong_rate == pytest.approx(2 / 101)
+    alone = rate(by_hits({"bad": bad}, {"bad": 7}), 0.0)
+    assert alone.wrong_high == pytest.approx(rate(bad, 0.0).wrong_high)
 
 
 def test_nothing_told_is_no_certainty() -> None:

@@ -56,6 +56,7 @@ async def overview(request: Request) -> dict[str, Any]:
         },
         "counts": {**found["counts"], "tenants": count},
         "alerts": await _alerts(parts, tenant),
+        "deleted_tenants": [] if tenant else await _deleted(parts),
     }
 
 
@@ -115,11 +116,25 @@ async def _wrong_hits(
     share, learning = None, parts.capabilities.calibration
     if learning is not None:
         share = await learning.wrong_hits.share(tenants)
-    settings = parts.tenants.fresh("default") if not tenant else await parts.tenants.get(tenant)
+    targets = await _targets(parts, tenants, tenant)
+    known = sorted(one for one in targets if one is not None)
     return {
-        "target": settings.bar.target,
+        "target": targets.pop() if len(targets) == 1 else None,
+        "targets": [known[0], known[-1]] if known else None,
         **usage_report.wrong_hits(sums, share, parts.wrong_hit_cost),
     }
+
+
+async def _targets(parts: Components, tenants: list[str], tenant: str | None) -> set[float | None]:
+    """Return the targets that the figures are held against: of the tenants that still exist."""
+    if tenant is not None:
+        return {(await parts.tenants.get(tenant)).bar.target}
+    own = {one.name: one for one in await parts.tenants.list_tenants()}
+    fresh = parts.tenants.fresh("default")
+    found = (own.get(name) or own.get(name.rpartition("@")[0]) for name in tenants)
+    default = own.get("default", fresh).bar.target
+    targets = {default} if "default" in tenants else set[float | None]()
+    return targets | {one.bar.target for one in found if one is not None} or {default}
 
 
 async def _counts(
@@ -135,6 +150,13 @@ async def _counts(
         "entries": {"count": entries, "call": calls["entries"]},
         "near_decisions": {"count": sum(near), "call": calls["near"]},
     }
+
+
+async def _deleted(parts: Components) -> list[str]:
+    """Return the deleted tenants whose amounts are in the figures."""
+    present = await present_tenants(parts)
+    found = await _active(parts, report.periods(parts.clock()))
+    return [name for name in found if not present(name)]
 
 
 async def _alerts(parts: Components, tenant: str | None) -> dict[str, Any] | None:

@@ -115,20 +115,20 @@ function Tried({ found }) {
     day
       ? ["Saved a day", money(day.saved_before_usd), money(day.saved_after_usd)]
       : ["Saved", money(replayed.saved_before_usd), money(replayed.saved_after_usd)],
-    ["Wrong among them", wrongText(found.wrong_before), wrongText(found.wrong_after)],
+    ["Wrong of similar hits", wrongText(found.wrong_before), wrongText(found.wrong_after)],
   ];
   return html`<table class="compare">
       <thead><tr><th scope="col">Replayed: the last ${count(replayed.decisions)} decisions</th><th class="end" scope="col">Now</th><th class="end" scope="col">Then</th></tr></thead>
       <tbody>${rows.map(([label, ...cells]) => html`<tr key=${label}>
         <th scope="row">${label}</th>${cells.map((cell, i) => html`<td key=${i} class="end">${cell}</td>`)}</tr>`)}</tbody>
     </table>
-    <p class="hint">Become hits: ${count(replayed.begun)}. Become misses: ${count(replayed.ended)}.${
+    <p class="hint">Wrong: by the labels that each bar would serve, as beside the slider. Become hits: ${count(replayed.begun)}. Become misses: ${count(replayed.ended)}.${
       replayed.untold ? ` Not told by the records: ${count(replayed.untold)}.` : ""}</p>`;
 }
 
-/** Wrong hits with their interval; what is not known is said. */
+/** The share of wrong hits with its interval, as beside the slider; what is not known is said. */
 function wrongText(wrong) {
   if (!wrong) return "no labels";
-  const digits = (value) => (value >= 10 ? count(value) : Number(value).toFixed(1));
-  return `${digits(wrong.expected)} of ${count(wrong.hits)} (${digits(wrong.low)}–${digits(wrong.high)})`;
+  const [low, high] = wrong.interval;
+  return html`<div>${percent(wrong.share)}<div class="hint">${percent(low)} to ${percent(high)} by ${labelsText(wrong.labels)}</div></div>`;
 }

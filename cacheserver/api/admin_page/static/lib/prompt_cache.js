@@ -54,7 +54,7 @@ function Use({ found }) {
   return html`<${Figures}>
       <${Figure} label="Read from the cache" value=${percent(found.read_ratio)} tone=${found.alert ? "bad" : undefined}
         note=${found.read_ratio === null ? "no planned call yet"
-          : `of prompt tokens; the alert is under ${percent(found.threshold)}`} />
+          : `of the tokens of planned calls; the table is of all calls. The alert is under ${percent(found.threshold)}`} />
       <${Figure} label="Prompts cost, about" value=${money(found.prompt_usd)} note=${`${count(whole)} tokens`} />
       <${Figure} label="The cache saved, about" value=${money(saved)} tone=${saved < 0 ? "bad" : "good"}
         note=${`uncached: ${money(found.plain_usd)}`} />

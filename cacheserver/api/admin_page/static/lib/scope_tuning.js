@@ -69,7 +69,7 @@ function Tuned({ session, report, api, reload }) {
             </div>`}
       <//>
       <${Card} title="Wrong answers against hit rate" class="tune-curve" api=${api}
-        hint="Each point is a bar. The band is the 95% interval by labels of people, audits and feedback.">
+        hint="Each point is a bar. The band is the 95% interval, by all labels that it would serve, of hits and misses.">
         <${Curve} report=${report} step=${step} setAt=${setAt} />
       <//>
       <${InForce} report=${report} may=${may} done=${done} />
@@ -128,8 +128,8 @@ function Outcome({ report, step }) {
   const target = step.set.target ?? null;
   const tone = wrongTone({ low: step.wrong_low, high: step.wrong_high, labels: step.labels }, target);
   const wrong = step.wrong_rate === null
-    ? "no label reaches this bar"
-    : `${percent(step.wrong_low)} to ${percent(step.wrong_high)} by ${labelsText(step.labels)}`;
+    ? "this bar would serve no label"
+    : `${percent(step.wrong_low)} to ${percent(step.wrong_high)} by ${labelsText(step.labels)} that it would serve`;
   const some = step.wrong_rate * similar;
   return html`<${Figures}>
     <${Figure} label="Hit rate" value=${percent(step.hit_rate, 1)} note=${change("hit_rate", (v) => `${(v * 100).toFixed(1)} points`)} />

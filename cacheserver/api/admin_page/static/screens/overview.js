@@ -46,6 +46,7 @@ export default function Overview({ session, params }) {
         data.money.month.requests === 0 && data.days.requests.every((n) => n === 0)
           ? html`<${Start} session=${session} reload=${found.reload} />`
           : html`${session.simulated && session.role === "all" && html`<${SampleNote} changed=${found.reload} />`}
+              ${data.deleted_tenants?.length > 0 && html`<${DeletedNote} names=${data.deleted_tenants} />`}
               <${Figured} session=${session} data=${data} />`}
     <//>`;
 }
@@ -282,7 +283,7 @@ function Money({ data, unit, against, label }) {
 }
 
 function WrongHits({ data, admin }) {
-  const { share, interval, labels, target, semantic_hits: hits, call } = data.wrong_hits;
+  const { share, interval, labels, target, targets, semantic_hits: hits, call } = data.wrong_hits;
   const [low, high] = interval;
   const known = share !== null;
   const top = Math.min(1, Math.max(known ? high : 0, target ?? 0, 0.001) * 1.25);
@@ -292,8 +293,8 @@ function WrongHits({ data, admin }) {
     <${Figures}>
       <${Figure} label="Estimated share" value=${known ? percent(share) : "not known"} tone=${tone}
         note=${known ? `${percent(low)} to ${percent(high)}, 95% interval` : "no hit was labelled or audited yet"} />
-      <${Figure} label="Target" value=${target === null ? "none" : percent(target)}
-        note=${target === null ? "a similarity decides" : `of ${count(hits)} similar hits in 30 days`} />
+      <${Figure} label="Target" value=${target !== null ? percent(target) : targets ? targetsText(targets) : "none"}
+        note=${target === null && !targets ? "a similarity decides" : `${target === null ? "by tenant; " : ""}of ${count(hits)} similar hits in 30 days`} />
     <//>
     ${known && html`<div class="interval" role="img"
       aria-label=${`Between ${percent(low)} and ${percent(high)}${target === null ? "" : `, target ${percent(target)}`}`}>
@@ -301,10 +302,22 @@ function WrongHits({ data, admin }) {
       <div class="interval-point" style=${{ left: at(share) }}></div>
       ${target !== null && html`<div class="interval-target" style=${{ left: at(target) }}></div>`}
     </div>`}
-    <p class="footnote">${known && `By ${labelsText(labels)} of hits. `}${admin && (known
+    <p class="footnote">${known && `By ${labelsText(labels)} of hits that were served. `}${admin && (known
       ? html`<a href=${screenUrl("review")}>Reviewing pairs</a> narrows the interval.`
       : html`<a href=${screenUrl("review")}>Review pairs</a> to measure it.`)}</p>
   <//>`;
+}
+
+/** The targets of tenants, from the strictest on. */
+function targetsText([least, most]) {
+  return least === most ? `${percent(least)} or none` : `${percent(least)} to ${percent(most)}`;
+}
+
+/** Says that amounts of deleted tenants are among the figures. */
+function DeletedNote({ names }) {
+  const shown = names.slice(0, 5).join(", ");
+  return html`<p class="note">Among these figures are requests and amounts of ${names.length === 1 ? "a tenant that was deleted" : `${count(names.length)} tenants that were deleted`}:
+    ${shown}${names.length > 5 ? " and others" : ""}. Amounts of money stay, so that sums agree with invoices.</p>`;
 }
 
 function LatencyCard({ latency }) {

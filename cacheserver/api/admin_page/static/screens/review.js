@@ -287,7 +287,7 @@ function ScopeCurve({ report, tenant }) {
   });
   return html`<p class="scope-line">${scopeName(report)}</p>
     <p class="hint scope-hint">${count(report.labels)} labels ·
-      ${wrong ? ` ${percent(wrong.share)} of hits wrong (${percent(wrong.low)} to ${percent(wrong.high)})` : " no label of a hit yet"}</p>
+      ${wrong ? ` ${percent(wrong.share)} of hits so far wrong (${percent(wrong.low)} to ${percent(wrong.high)})` : " no label of a hit yet"}</p>
     ${points.length > 1
       ? html`<${Chart} label="Wrong hits against hit rate, by the bar" options=${options} data=${data} height=${180} version=${`${scale}${most}`}
           table=${{ head: ["Bar", "Hit rate", "Wrong", "Labels"], rows: points.map((one) => [ratio(one.bar), percent(one.hit_rate), percent(one.wrong_rate), count(one.labels)]) }} />

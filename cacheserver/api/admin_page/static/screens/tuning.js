@@ -42,7 +42,7 @@ function Scopes({ tenant }) {
     { key: "saved", label: "Saved", align: "end", render: (row) => money(row.day.saved_usd) },
     { key: "bar", label: "Bar in force", render: (row) => html`<div>${barText(row.bar)}
         <div class="hint">${basis(row)}</div></div>` },
-    { key: "wrong", label: "Wrong of similar hits", render: (row) => html`<${Wrong} row=${row} />` },
+    { key: "wrong", label: "Wrong of hits so far", render: (row) => html`<${Wrong} row=${row} />` },
     { key: "labels", label: "Labels", align: "end", render: (row) => count(row.labels) },
   ];
   return html`<${Card} title="Scopes of the last day" api=${address("/admin/v1/scopes", { tenant })}>
@@ -65,7 +65,7 @@ function Wrong({ row }) {
   const { wrong, bar } = row;
   if (!wrong) return html`<span class="hint">no labels of hits</span>`;
   const tone = wrongTone(wrong, bar.target);
-  const range = `${percent(wrong.low)} to ${percent(wrong.high)}`;
+  const range = `${percent(wrong.low)} to ${percent(wrong.high)}, by ${labelsText(wrong.labels)} of hits`;
   return html`<div><span class=${tone ? `tone-${tone}` : ""}>${percent(wrong.share)}</span>
     <div class="hint">${range}</div></div>`;
 }

@@ -126,7 +126,7 @@ async def test_a_wrong_value_is_told_beside_its_field_and_nothing_typed_is_lost(
     await daily.fill("-1")
     await form.get_by_role("button", name="Save changes").click()
     await expect(daily).to_have_attribute("aria-invalid", "true")
-    await expect(form.get_by_text("greater than or equal to 0")).to_be_visible()
+    await expect(form.get_by_text("must be at least 0")).to_be_visible()
     await expect(daily).to_have_value("-1")
     await expect(stale).to_have_value("60")
     await admin.picture("tenant-settings-error")

@@ -162,7 +162,10 @@ BODIES: dict[str, list[dict[str, Any]]] = {
     "PUT /admin/v1/prices": [
         {"prices": {"m": {"input": 1, "fast": {"input": 1}, "long_prompts": {"9": {"input": 1}}}}}
     ],
-    "PUT /admin/v1/entries/default/x/ttl": [{"ttl_s": 60, "beyond_maximum": True}],
+    "PUT /admin/v1/entries/default/x/ttl": [
+        {"ttl_s": 60, "beyond_maximum": True},
+        {"ttl_s": "longest"},
+    ],
     "PUT /admin/v1/entries/default/x/answer": [{"text": "x", "ttl_s": 60, "beyond_maximum": True}],
     "POST /admin/v1/routing/default/what-if": [
         {"routing": {"levels": {"simple": "high"}, "tasks": {"code": {"tier": "low"}}}, "limit": 5}

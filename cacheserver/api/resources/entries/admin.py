@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Request
 from pydantic import BaseModel, ConfigDict, Field
@@ -78,8 +78,8 @@ class NewLifetime(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    ttl_s: Annotated[int, Bound(least=1, most=MOST_TTL_S)] = Field(
-        description="Seconds from now until it expires."
+    ttl_s: Annotated[int, Bound(least=1, most=MOST_TTL_S)] | Literal["longest"] = Field(
+        description="Seconds from now until it expires; `longest`: as long as it may."
     )
     beyond_maximum: bool = Field(
         False, description="Go beyond the longest lifetime that the tenant's settings allow."
@@ -114,9 +114,11 @@ async def set_ttl(request: Request, tenant: str, id: str) -> dict[str, Any]:
     asked = read_body(NewLifetime, await state.object(request))
     entry, settings = found.entry, await named_tenant(state, tenant)
     now = state.parts.clock()
-    expires_at = now + asked.ttl_s
+    most_s = entry.created_at + _maximum(state, entry, settings) - now
+    ttl_s = max(1, int(most_s)) if asked.ttl_s == "longest" else asked.ttl_s
+    expires_at = now + ttl_s
     if not asked.beyond_maximum:
-        _refuse_long(asked.ttl_s, entry.created_at + _maximum(state, entry, settings) - now)
+        _refuse_long(ttl_s, most_s)
     if expires_at > entry.expires_at:
         await state.parts.labels.outlive(entry.tenant, entry.id, expires_at + 1)
     changed = await state.parts.entries.set_deadline(

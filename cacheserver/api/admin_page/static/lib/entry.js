@@ -114,12 +114,17 @@ function NewAnswer({ entry, path, done, changed }) {
   <//>`;
 }
 
-const SPANS = [["3600", "an hour"], ["86400", "a day"], ["604800", "a week"], ["2592000", "30 days"], ["other", "other"]];
+const BEYOND = "Beyond the longest lifetime of the tenant's settings";
+const SPANS = [["3600", "an hour"], ["86400", "a day"], ["604800", "a week"], ["longest", "the longest allowed"], ["other", "other"]];
 
 function Lifetime({ entry, path, done, changed }) {
   const form = useForm({ span: "86400", ttl_s: "", beyond_maximum: false }, async (values) => {
-    const seconds = Number(values.span === "other" ? values.ttl_s : values.span);
-    const reply = await send("PUT", `${path}/ttl`, { ttl_s: seconds, beyond_maximum: values.beyond_maximum });
+    const chosen = values.span === "other" ? values.ttl_s : values.span;
+    const ttl_s = chosen === "longest" ? chosen : Number(chosen);
+    const reply = await send("PUT", `${path}/ttl`, { ttl_s, beyond_maximum: values.beyond_maximum }).catch((error) => {
+      error.message = error.message.replace("send `beyond_maximum`", `tick “${BEYOND}”`);
+      throw error;
+    });
     notify(`It expires ${ago(reply.expires_at)}.`);
     done();
     changed();
@@ -131,7 +136,7 @@ function Lifetime({ entry, path, done, changed }) {
       ${(form.values.span === "other" || form.errors.ttl_s) && html`<${Field} form=${form} name="ttl_s" label="Seconds from now" type="number" min="1"
         hint=${form.values.ttl_s ? duration(Number(form.values.ttl_s)) : null} />`}
     </div>
-    <${Field} form=${form} name="beyond_maximum" label="Beyond the longest lifetime of the tenant's settings" type="checkbox" />
+    <${Field} form=${form} name="beyond_maximum" label=${BEYOND} type="checkbox" />
   <//>`;
 }
 

@@ -1,5 +1,6 @@
 // Forms: a message stands beside the field that the server names, and nothing typed is lost.
 import { html, useId, useState } from "./html.js";
+import { fieldMessage } from "./format.js";
 import { Button } from "./parts.js";
 
 /**
@@ -26,7 +27,7 @@ export function useForm(initial, save, { names = (field) => field } = {}) {
     } catch (error) {
       const field = error.field && names(error.field);
       if (field && field in values) {
-        setErrors({ [field]: error.message.replace(/^`[^`]*`: /, "") });
+        setErrors({ [field]: fieldMessage(error.message) });
         requestAnimationFrame(() => document.querySelector("[aria-invalid=true]")?.focus());
       } else {
         setProblem(error);

@@ -58,6 +58,7 @@ export function bytes(value) {
 export function duration(seconds) {
   if (missing(seconds)) return NONE;
   const s = Number(seconds);
+  if (s < 0) return `−${duration(-s)}`;
   if (s === 0) return "0 s";
   if (s < 0.001) return `${Math.round(s * 1e6)} µs`;
   if (s < 1) return `${s < 0.01 ? (s * 1000).toFixed(1) : Math.round(s * 1000)} ms`;
@@ -90,4 +91,23 @@ export function ago(value, now = Date.now()) {
   const seconds = (now - at.getTime()) / 1000;
   if (Math.abs(seconds) < 2) return "now";
   return seconds > 0 ? `${duration(seconds)} ago` : `in ${duration(-seconds)}`;
+}
+
+// What a validator says of a value, and the same in plain words.
+const PLAIN = [
+  [/greater than or equal to/, "at least"],
+  [/less than or equal to/, "at most"],
+  [/greater than/, "more than"],
+  [/a valid integer.*/, "a whole number"],
+  [/a valid (number|list|boolean).*/, "a $1"],
+  [/a valid string.*/, "a text"],
+];
+
+/** The message of an error beside the field that it names: `must be at least 1`. */
+export function fieldMessage(message) {
+  const said = message.replace(/^`[^`]*`: /, "");
+  if (!/^input should be /i.test(said)) return said;
+  const rest = said.replace(/^input should be /i, "");
+  const [wrong, plain] = PLAIN.find(([one]) => one.test(rest)) ?? [/^$/, ""];
+  return `must be ${rest.replace(wrong, plain)}`;
 }

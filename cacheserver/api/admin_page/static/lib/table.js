@@ -5,7 +5,8 @@ import { Button, Empty, ErrorBox, Skeleton } from "./parts.js";
 
 /**
  * A table. `columns`: `{key, label, render(row), align: "end", wide}`; `onOpen(row)` makes rows open
- * by click and by Enter; `opened(row)` marks one. On a phone each row is a small list of its own.
+ * by click and by Enter; `opened(row)` marks one. On a phone each row is a small list of its own,
+ * without what is empty.
  */
 export function Table({ label, columns, rows, rowKey = "id", onOpen, opened }) {
   const keyOf = typeof rowKey === "function" ? rowKey : (row) => row[rowKey];
@@ -28,9 +29,13 @@ export function Table({ label, columns, rows, rowKey = "id", onOpen, opened }) {
             onClick=${onOpen && ((e) => !e.target.closest("a, button, input") && onOpen(row))}
             onKeyDown=${onOpen && ((e) => press(e, row))}>
             ${columns.map(
-              (c) => html`<td key=${c.key} data-label=${c.label}
-                class=${`${c.align ?? ""} ${c.wide ? "wide" : ""}`}>
-                ${c.render ? c.render(row) : row[c.key]}</td>`,
+              (c) => {
+                const shown = c.render ? c.render(row) : row[c.key];
+                const none = shown === "–" || shown === "" || shown === null;
+                return html`<td key=${c.key} data-label=${c.label}
+                  class=${`${c.align ?? ""} ${c.wide ? "wide" : ""} ${none ? "none" : ""}`}>
+                  ${shown}</td>`;
+              },
             )}
           </tr>`,
         )}

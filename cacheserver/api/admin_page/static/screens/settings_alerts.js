@@ -140,7 +140,7 @@ function OfTenant({ name, choose, may, onChange }) {
   ];
   return html`<${Card} title=${`Channels and rules of ${name}`} api=${`${path}/alerts`}
       actions=${html`<${Button} busy=${busy} disabled=${!may} onClick=${test}>Send a test<//>
-        <a class="button" href=${screenUrl("tenants", { tenant: name, tab: "settings" })}>Change thresholds</a>`}>
+        <a class="button" href=${screenUrl("tenants", { tenant: name, tab: "settings", group: "Alerts" })}>Change thresholds</a>`}>
     <div class="filters">${choose}</div>
     <${Loaded} of=${found}>${(data) => html`
       <ul class="checks">

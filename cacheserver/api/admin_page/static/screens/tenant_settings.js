@@ -1,5 +1,5 @@
 // A tenant's settings as a form, own and default told apart, and its rules of lifetimes.
-import { html, useState } from "../lib/html.js";
+import { html, useEffect, useState } from "../lib/html.js";
 import { send } from "../lib/api.js";
 import { Field, Form, useForm } from "../lib/form.js";
 import { duration } from "../lib/format.js";
@@ -77,14 +77,18 @@ function parsed(kind, value) {
   return value.trim();
 }
 
-export function SettingsForm({ name, may }) {
+/** The form; `group` is the title of the card that it begins at. */
+export function SettingsForm({ name, may, group }) {
   const path = `/admin/v1/tenants/${encodeURIComponent(name)}`;
   const found = useApi(path);
   return html`<${Loaded} of=${found} lines=${8}>${(data) => html`<${Filled} key=${JSON.stringify(data.own)}
-    path=${path} data=${data} may=${may} reload=${found.reload} />`}<//>`;
+    path=${path} data=${data} may=${may} group=${group} reload=${found.reload} />`}<//>`;
 }
 
-function Filled({ path, data, may, reload }) {
+function Filled({ path, data, may, group, reload }) {
+  useEffect(() => {
+    if (group) document.querySelector(`.tenant-form [aria-label="${CSS.escape(group)}"]`)?.scrollIntoView();
+  }, []);
   const start = Object.fromEntries(FIELDS.map(([field]) => [field, text(at(data.own, field))]));
   const form = useForm(start, async (values) => {
     const body = {};
@@ -101,7 +105,7 @@ function Filled({ path, data, may, reload }) {
     reload();
   }, { names: (field) => FIELDS.find(([one]) => field === one || field.startsWith(`${one}.`))?.[0] ?? field });
   const conflicts = Object.entries(data.conflicts);
-  return html`<div class="tenant-form"><${Form} form=${form} submit="Save changes" may=${may}>
+  return html`<div class="tenant-form"><${Form} form=${form} may=${false}>
     <p class="hint">An empty field has the server's default, which stands in it in grey. Bars are set in
       ${" "}<a href=${screenUrl("tuning", { tenant: data.name })}>Tuning</a>.</p>
     ${conflicts.map(([field, why]) => html`<p key=${field} class="field-error"><code>${field}</code> ${why}</p>`)}
@@ -110,8 +114,9 @@ function Filled({ path, data, may, reload }) {
         <div class="fields">${fields.map((field) => html`<${Setting} key=${field[0]} form=${form} of=${field} data=${data} may=${may} />`)}</div>
       <//>`)}
     </div>
-    ${form.changed && html`<div class="unsaved" role="status">There are changes that are not saved.
-      <${Button} kind="small" onClick=${() => form.reset()}>Discard<//></div>`}
+    ${form.changed && html`<div class="unsaved"><span role="status">There are changes that are not saved.</span>
+      <div class="actions"><${Button} type="submit" kind="primary" busy=${form.busy}>Save changes<//>
+        <${Button} onClick=${() => form.reset()}>Discard<//></div></div>`}
   <//></div>`;
 }
 

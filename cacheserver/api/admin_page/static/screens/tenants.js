@@ -24,7 +24,7 @@ const AT_LIMIT = {
 export default function Tenants({ session, params }) {
   const may = session.role === "all";
   return params.tenant
-    ? html`<${Tenant} key=${params.tenant} name=${params.tenant} may=${may} tab=${params.tab} />`
+    ? html`<${Tenant} key=${params.tenant} name=${params.tenant} may=${may} tab=${params.tab} group=${params.group} />`
     : html`<${List} may=${may} tab=${params.tab ?? "tenants"} />`;
 }
 
@@ -97,7 +97,7 @@ function Amount({ budget, unit = "usd" }) {
   </div>`;
 }
 
-function Tenant({ name, may, tab = "keys" }) {
+function Tenant({ name, may, tab = "keys", group }) {
   const [deleting, setDeleting] = useState(false);
   const tabs = [["keys", "Keys"], ["budgets", "Budgets"], ["settings", "Settings"], ["lifetimes", "Lifetimes"]];
   const remove = async (confirm) => {
@@ -112,10 +112,10 @@ function Tenant({ name, may, tab = "keys" }) {
       <a class="button" href=${screenUrl("trail", { tenant: name })}>Changes</a>
       <${Button} kind="danger" disabled=${!may} onClick=${() => setDeleting(true)}>Delete<//>
     <//>
-    <${Tabs} label="Of this tenant" tabs=${tabs} value=${tab} onChange=${(next) => setParams({ tab: next })} />
+    <${Tabs} label="Of this tenant" tabs=${tabs} value=${tab} onChange=${(next) => setParams({ tab: next, group: null })} />
     ${tab === "keys" && html`<${Keys} name=${name} may=${may} />`}
     ${tab === "budgets" && html`<${Budgets} name=${name} />`}
-    ${tab === "settings" && html`<${SettingsForm} name=${name} may=${may} />`}
+    ${tab === "settings" && html`<${SettingsForm} name=${name} may=${may} group=${group} />`}
     ${tab === "lifetimes" && html`<${Lifetimes} name=${name} may=${may} />`}
     ${deleting &&
     html`<${Confirm} title=${`Delete ${name}`} phrase=${name} submit="Delete for ever"
@@ -130,7 +130,7 @@ function Budgets({ name }) {
   const found = useApi(path, {}, { every: 30 });
   const spans = { day: "Today", month: "This month" };
   return html`<${Card} title="Budgets" api=${path}
-      actions=${html`<a class="button" href=${screenUrl("tenants", { tenant: name, tab: "settings" })}>Change</a>`}>
+      actions=${html`<a class="button" href=${screenUrl("tenants", { tenant: name, tab: "settings", group: "Budgets" })}>Change</a>`}>
     <${Loaded} of=${found}>${({ budgets }) => html`<${Table} label="Budgets"
       rowKey=${(row) => `${row.key_id}/${row.period}`} rows=${budgets} columns=${[
         { key: "of", label: "Of", render: (row) => (row.key_id ? html`<code>${row.key_id}</code>` : "the tenant") },

@@ -35,6 +35,17 @@ const ACTS = {
   "PUT /admin/v1/entries/{tenant}/{id}/pin": "Entry pinned",
   "DELETE /admin/v1/entries/{tenant}/{id}/pin": "Pin removed",
   "POST /admin/v1/purge": "Entries purged",
+  "POST /admin/v1/audits": "Audit of a log started",
+  "DELETE /admin/v1/audits/{id}": "Audit of a log removed",
+  "DELETE /admin/v1/jobs/{tenant}/{id}": "Job cancelled",
+  "POST /admin/v1/alerts/acknowledge": "Alert acknowledged",
+  "PUT /admin/v1/tenants/{name}/alerts/silence": "Alerts silenced",
+  "POST /admin/v1/tenants/{name}/alerts/test": "Alert sent as a test",
+  "POST /admin/v1/prompts/{tenant}/carry-over": "Answers carried over",
+  "PUT /admin/v1/routing/{tenant}/gold/{task}": "Gold set uploaded",
+  "DELETE /admin/v1/routing/{tenant}/gold/{task}": "Gold set removed",
+  "POST /admin/v1/routing/{tenant}/gold/{task}/run": "Gold set run",
+  "DELETE /admin/v1/verification/{tenant}": "Audited verdicts forgotten",
   "POST /admin/v1/sample-traffic": "Sample traffic started",
   "DELETE /admin/v1/sample-traffic": "Sample traffic removed",
 };
@@ -43,9 +54,10 @@ export function actName({ method, route }) {
   return ACTS[`${method} ${route}`] ?? `${method} ${route.replace("/admin/v1", "")}`;
 }
 
-/** A value of a setting in few words. */
-export function shown(value) {
+/** A value of a setting in few words; `path` tells which are moments. */
+export function shown(value, path = "") {
   if (value === null || value === undefined) return "not set";
+  if (typeof value === "number" && /(_at|_until|^until)$/.test(path)) return moment(value);
   if (typeof value === "object") return JSON.stringify(value);
   return String(value);
 }
@@ -55,7 +67,7 @@ function changes(row) {
   if (found.length === 0) return html`<span class="hint">${row.fields.join(", ") || "–"}</span>`;
   const [[path, { before, after }], ...more] = found;
   return html`<span class="change"><code>${path}</code>
-    <span>${shown(before)} → <strong>${shown(after)}</strong></span>
+    <span>${shown(before, path)} → <strong>${shown(after, path)}</strong></span>
     ${more.length > 0 && html`<span class="hint">and ${more.length} more</span>`}</span>`;
 }
 
@@ -126,8 +138,8 @@ function Change({ row, onClose }) {
     ${rows.length > 0 &&
     html`<${Table} label="Values before and after" rowKey="path" rows=${rows} columns=${[
       { key: "path", label: "Setting", render: (one) => html`<code>${one.path}</code>` },
-      { key: "before", label: "Before", render: (one) => shown(one.before) },
-      { key: "after", label: "After", render: (one) => html`<strong>${shown(one.after)}</strong>` },
+      { key: "before", label: "Before", render: (one) => shown(one.before, one.path) },
+      { key: "after", label: "After", render: (one) => html`<strong>${shown(one.after, one.path)}</strong>` },
     ]} />`}
   <//>`;
 }

@@ -7,7 +7,7 @@ from playwright.async_api import Dialog, Page, expect
 
 from tests.admin_page.pages import AdminPage, browser_tests
 from tests.api.admin import ADMIN
-from tests.house import House
+from tests.house import ADMIN_KEY, House
 
 pytestmark = [browser_tests, pytest.mark.asyncio(loop_scope="module")]
 
@@ -107,6 +107,39 @@ async def test_an_address_without_a_screen_is_said_on_the_page(
     await admin.page.goto(f"{house.url}/admin/nosuch")
     await expect(admin.main.get_by_role("heading", level=1)).to_have_text("No such page")
     assert (await house.http.get("/admin/nosuch")).json()["error"]["type"] == "not_found_error"
+
+
+async def test_a_session_that_is_over_keeps_what_was_typed(admin: AdminPage) -> None:
+    admin.expect("status of 401")
+    await admin.open("settings", tab="admins")
+    await admin.main.get_by_role("button", name="New admin key").click()
+    form = admin.page.get_by_role("dialog", name="New admin key")
+    await form.get_by_label("Name").fill("ann")
+    await admin.page.context.clear_cookies()
+    await form.get_by_role("button", name="Create").click()
+    over = admin.page.get_by_role("dialog", name="The session is over")
+    await expect(over.get_by_label("Admin key")).to_be_focused()
+    await admin.page.keyboard.press("Escape")
+    await over.get_by_label("Admin key").fill(ADMIN_KEY)
+    await over.get_by_role("button", name="Sign in").click()
+    await expect(over).to_have_count(0)
+    await expect(form.get_by_label("Name")).to_have_value("ann")
+    await form.get_by_role("button", name="Create").click()
+    await expect(admin.page.get_by_role("dialog").locator("code")).to_contain_text("csa_")
+
+
+async def test_a_screen_that_the_server_could_not_give_opens_once_it_is_back(
+    admin: AdminPage,
+) -> None:
+    admin.expect("ERR_INTERNET_DISCONNECTED")
+    await admin.open("overview")
+    await admin.page.context.set_offline(True)
+    await admin.page.get_by_role("navigation").get_by_text("Jobs").click()
+    await expect(admin.main.get_by_role("alert")).to_contain_text("cannot be reached")
+    await expect(admin.page.get_by_text("What is shown may be old")).to_be_visible()
+    await admin.page.context.set_offline(False)
+    await expect(admin.main.get_by_role("heading", level=1)).to_have_text("Jobs")
+    await expect(admin.page.get_by_text("What is shown may be old")).to_have_count(0)
 
 
 def _answering(page: Page, *, accept: bool) -> list[str]:

@@ -1,6 +1,7 @@
 // The frame: who is signed in, the list of screens, and the screen of the address.
 import { html, render, useEffect, useRef, useState } from "./lib/html.js";
-import { get, onConnection, send, setCsrfToken } from "./lib/api.js";
+import { checkConnection, get, onConnection, send, setCsrfToken } from "./lib/api.js";
+import { Dialog } from "./lib/dialog.js";
 import { Field, Form, useForm } from "./lib/form.js";
 import { Button, ErrorBox, Notices, Skeleton, notify } from "./lib/parts.js";
 import { followLinks, screenUrl, useRoute } from "./lib/router.js";
@@ -19,6 +20,8 @@ const SCREENS = [
   ["settings", "Settings", {}],
   ["trail", "Audit trail", {}],
 ];
+
+const CHECK_MS = 3000; // a server that starts again takes about as long
 
 /** The key in a link that `scripts/serve` printed; it leaves the address at once. */
 function keyInAddress() {
@@ -54,33 +57,44 @@ function App() {
   useEffect(() => {
     start();
     return onConnection((state) => {
-      if (state === "signed-out") setSession((was) => ({ ...was, signed_in: false, over: true }));
+      // The screen stays, with what was typed on it, under the form to sign in again.
+      if (state === "signed-out") setSession((was) => was && { ...was, over: was.signed_in });
     });
   }, []);
   if (error) return html`<main class="sign-in"><${ErrorBox} error=${error} retry=${start} /></main>`;
   if (session === null) return html`<main class="sign-in"><${Skeleton} /></main>`;
   if (!session.signed_in) return html`<${SignIn} session=${session} accept=${accept} />`;
-  return html`<${Frame} session=${session} accept=${accept} />`;
+  // Another person begins anew: nothing of the one before stays on the screen.
+  const who = JSON.stringify([session.name, session.role, session.tenant]);
+  return html`<${Frame} key=${who} session=${session} accept=${accept} />
+    ${session.over && html`<${Dialog} title="The session is over">
+      <p class="hint">Sign in again to go on. What you typed is kept.</p>
+      <${KeyForm} accept=${accept} />
+      <div class="actions"><${Button} kind="small" onClick=${() => accept({ signed_in: false })}>Leave the page<//></div>
+    <//>`}`;
 }
 
-function SignIn({ session, accept }) {
+function KeyForm({ accept }) {
   const form = useForm({ key: "" }, async ({ key }) => {
     accept(await send("POST", "/admin/session", { key: key.trim() }));
   });
+  return html`<${Form} form=${form} submit="Sign in" asks=${false}>
+    <input type="text" name="username" value="admin" autocomplete="username" hidden />
+    <${Field} form=${form} name="key" label="Admin key" type="password" autofocus
+      autocomplete="current-password" spellcheck="false"
+      hint="An admin key, or a tenant's key to see that tenant's own data." />
+  <//>`;
+}
+
+function SignIn({ session, accept }) {
   useEffect(() => {
     document.title = "Sign in · cacheserver";
   }, []);
   return html`<main class="sign-in">
     <div class="card">
       <h1><${Mark} /> cacheserver</h1>
-      ${session.over && html`<p class="hint" role="status">The session is over. Sign in again to go on.</p>`}
       ${session.problem && html`<p class="field-error" role="alert">${session.problem}</p>`}
-      <${Form} form=${form} submit="Sign in" asks=${false}>
-        <input type="text" name="username" value="admin" autocomplete="username" hidden />
-        <${Field} form=${form} name="key" label="Admin key" type="password" autofocus
-          autocomplete="current-password" spellcheck="false"
-          hint="An admin key, or a tenant's key to see that tenant's own data." />
-      <//>
+      <${KeyForm} accept=${accept} />
       <p class="hint">No key yet? <code>cacheserver admin-key create</code> makes one on the server.</p>
     </div>
   </main>`;
@@ -101,6 +115,11 @@ function Frame({ session, accept }) {
   const known = SCREENS.some(([name]) => name === screen);
   useEffect(() => setOpen(false), [screen]);
   useEffect(() => onConnection((state) => setOnline(state !== "offline")), []);
+  useEffect(() => {
+    if (online) return undefined;
+    const timer = setInterval(checkConnection, CHECK_MS);
+    return () => clearInterval(timer);
+  }, [online]);
   const leave = async () => {
     try {
       accept(await send("DELETE", "/admin/session"));
@@ -150,11 +169,20 @@ function Frame({ session, accept }) {
 function Screen({ name, session, params }) {
   const [found, setFound] = useState({ screen: null, error: null });
   const area = useRef(null);
+  const tries = useRef(0);
   const load = () => {
     setFound({ screen: null, error: null });
-    import(`./screens/${name}.js`).then(
+    // A browser may remember that an address could not be loaded.
+    const again = tries.current === 0 ? "" : `?again=${tries.current}`;
+    import(`./screens/${name}.js${again}`).then(
       (module) => setFound({ screen: module.default, error: null }),
-      () => setFound({ screen: null, error: { message: "This screen could not be loaded." } }),
+      async () => {
+        tries.current += 1;
+        const error = (await checkConnection())
+          ? { message: "This screen could not be loaded. The server may have another version: load the page again." }
+          : { status: 0, message: "This screen could not be loaded: the server cannot be reached." };
+        setFound({ screen: null, error });
+      },
     );
   };
   useEffect(load, [name]);

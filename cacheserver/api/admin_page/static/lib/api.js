@@ -18,12 +18,23 @@ export class ApiError extends Error {
 let csrfToken = null;
 const listeners = new Set();
 
-/** Remember the session's CSRF token. */
+/** Remember the session's CSRF token; null: nobody is signed in. */
 export function setCsrfToken(token) {
   csrfToken = token;
+  if (token !== null) tell("signed-in");
 }
 
-/** Call `listener` with "online", "offline" or "signed-out" when that changes. Returns its end. */
+/** Return whether the server can be reached; who listens is told. */
+export async function checkConnection() {
+  try {
+    await call("GET", "/healthz");
+    return true;
+  } catch (error) {
+    return !error.offline;
+  }
+}
+
+/** Call `listener` with "online", "offline", "signed-in" or "signed-out" at each call. Returns its end. */
 export function onConnection(listener) {
   listeners.add(listener);
   return () => listeners.delete(listener);

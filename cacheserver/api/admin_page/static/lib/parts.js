@@ -1,5 +1,6 @@
 // Small parts that all screens are made of.
 import { html, useEffect, useRef, useState } from "./html.js";
+import { onConnection } from "./api.js";
 import { ago, moment } from "./format.js";
 
 /** A screen's head: title, one line about it, and what can be done. */
@@ -84,8 +85,17 @@ export function Empty({ title, children }) {
   </div>`;
 }
 
-/** What went wrong, and a way to try again if that can help: a refusal stays one. */
+/**
+ * What went wrong, and a way to try again if that can help: a refusal stays one. It tries by itself
+ * when the server can be reached again, or somebody has signed in again.
+ */
 export function ErrorBox({ error, retry }) {
+  const again = useRef(null);
+  again.current = retry;
+  useEffect(() => {
+    const cure = { 0: "online", 401: "signed-in" }[error.status];
+    return cure && onConnection((state) => state === cure && again.current?.());
+  }, [error.status]);
   const { status = 0 } = error; // 0: the server was not reached
   const helps = retry && (status === 0 || status === 429 || status >= 500);
   return html`<div class="error-box" role="alert">

@@ -1,6 +1,6 @@
 // Hooks: data of the API, live figures, storage in the browser.
 import { useCallback, useEffect, useRef, useState } from "./html.js";
-import { address, get } from "./api.js";
+import { address, checkConnection, get } from "./api.js";
 
 /**
  * Read `path` and follow its changes: `{data, error, loading, reload}`. While it is read again the
@@ -55,6 +55,7 @@ export function useEvents(path, onEvent) {
       };
       source.onerror = () => {
         setFound((was) => ({ ...was, state: "lost" }));
+        checkConnection();
         if (source.readyState === EventSource.CLOSED) retry = setTimeout(open, 5000);
       };
     };

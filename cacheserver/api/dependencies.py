@@ -109,7 +109,7 @@ class Gate:
         Without `role`, reading needs `read` and everything else `all`. Raises `Unauthenticated`,
         `Forbidden` for a lesser role or where no admin key is set, and `Unavailable`.
         """
-        needed = role or admin_act.needed_for(request.scope["method"])
+        needed = role or admin_act.needed_for(request.scope.get("method", ""))
         admin = self._admin_of(request)
         if admin is None:
             message = "this needs an admin key, in `Authorization` or `x-api-key`"

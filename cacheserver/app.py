@@ -97,6 +97,7 @@ def create_app(
         observers=observers,
         hot=routes.HOT,
         admins=admins,
+        gate=gate,
     )
     if settings.upstream == "simulated":
         app.add_middleware(simulated_label.Simulated)

@@ -19,9 +19,9 @@ from starlette.routing import Route
 from cacheserver.api.admin_access import AdminAccess, Admins
 from cacheserver.api.body import parse, read_body
 from cacheserver.api.boundary import Boundary
+from cacheserver.api.dependencies import Gate
 from cacheserver.api.hot_routes import HotRoutes
 from cacheserver.api.slowdown import Slowdown, WrongKey
-from cacheserver.api.state import state_of
 from cacheserver.core import json_text
 from cacheserver.core.errors import (
     BadRequest,
@@ -68,18 +68,21 @@ def install(
     observers: Sequence[Observer] = (),
     hot: Sequence[Route] = (),
     admins: Admins | None = None,
+    gate: Gate | None = None,
 ) -> None:
     """Turn every error of `app` into a response of ours.
 
     Those of wrong keys are held up by `slowdown`. `failed` is told the status of each that the
     cache did not see, to be counted; `observers` are told of every request. `hot` are routes that
     are answered before the framework is entered, their errors as all others. `admins` have their
-    keys looked up and their changes recorded.
+    keys looked up and their changes recorded. `gate`: who it does not let in learns nothing of what
+    else is wrong with a request.
     """
 
     async def answer(request: Request, error: Exception) -> Response:
-        if isinstance(error, RequestValidationError):  # found before the handler asks for a key
-            error = await _refusal(request) or error
+        if isinstance(error, RequestValidationError) and gate is not None:
+            # Found before the handler asked for a key.
+            error = await _refusal(gate, request) or error
         if isinstance(error, WrongKey) and slowdown is not None:
             try:
                 await slowdown.hold(error.network, error.delay_s)
@@ -150,9 +153,8 @@ def _response(request: Request, error: Exception) -> Response:
     return Response(body, status, headers, media_type="application/json")
 
 
-async def _refusal(request: Request) -> CacheServerError | None:
+async def _refusal(gate: Gate, request: Request) -> CacheServerError | None:
     """Return why the sender of a request is not let in; None if they are."""
-    gate = state_of(request).gate
     try:
         if request.scope["path"].startswith("/admin/"):
             gate.admit_admin(request)

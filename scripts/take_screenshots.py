@@ -5,6 +5,7 @@ They show a server that has replayed the sample traffic, so everybody gets nearl
 
 from __future__ import annotations
 
+import argparse
 import asyncio
 import base64
 import sys
@@ -66,4 +67,5 @@ async def _take(page: AdminPage, name: str) -> None:
 
 
 if __name__ == "__main__":
+    argparse.ArgumentParser(prog="scripts/screenshots", description=__doc__).parse_args()
     sys.exit(asyncio.run(main()))

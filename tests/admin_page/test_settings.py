@@ -44,7 +44,7 @@ async def test_a_setting_is_changed_and_taken_back(admin: AdminPage, house: Hous
     admin.expect("400")
     await dialog.get_by_label("New value").fill("-5")
     await dialog.get_by_role("button", name="Change").click()
-    await expect(dialog.get_by_text("greater than 0")).to_be_visible()
+    await expect(dialog.get_by_text("must be more than 0")).to_be_visible()
     await expect(dialog.get_by_label("New value")).to_have_value("-5")  # nothing typed is lost
     await dialog.get_by_label("New value").fill("12")
     await dialog.get_by_role("button", name="Change").click()

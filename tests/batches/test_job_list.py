@@ -41,6 +41,7 @@ async def batch(house: BatchHouse, key: str, *items: Any) -> str:
 
 async def test_jobs_of_all_tenants_come_newest_first_and_by_page(house: BatchHouse) -> None:
     one, two = await house.key("one"), await house.key("two")
+    await house.send_at_once("one", "two")
     made = [(await house.job(SECRET, key=one)).json()["id"]]
     made.append(await batch(house, two, item("a", SECRET), item("b", "What is a boat?")))
     made.append((await house.job("Another?", key=one)).json()["id"])

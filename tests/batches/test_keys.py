@@ -21,6 +21,7 @@ async def house(tmp_path: Path) -> AsyncIterator[BatchHouse]:
 
 async def test_a_batch_or_job_of_another_key_of_the_tenant_is_not_found(house: BatchHouse) -> None:
     ann, bob = await house.key("shop"), await house.key("shop")
+    await house.send_at_once("shop")
     batches, others = house.sdk(ann).messages.batches, house.sdk(bob).messages.batches
     made = await batches.create(requests=[item("a")])
     await house.ended(made.id, key=ann)

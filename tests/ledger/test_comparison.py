@@ -351,6 +351,7 @@ async def test_an_item_of_a_callers_batch_keeps_its_half_price(tmp_path: Path) -
 async def test_a_job_that_we_queued_is_compared_at_the_full_price(tmp_path: Path) -> None:
     async with BatchHouse.start(tmp_path) as house:
         key = await house.key("acme")
+        await house.send_at_once("acme")
         taken = await house.job("What is a rake?", key=key, when="batch")
         await house.ended(taken.json()["id"], key=key)
         exported = await house.http.get(

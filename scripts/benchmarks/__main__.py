@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from scripts.benchmarks import (
+    admin,
     audit,
     commands,
     crash,
@@ -52,6 +53,7 @@ _PARTS: Mapping[str, Callable[[Run], list[dict[str, Any]]]] = {
 }
 # Only where they are named: they answer questions of other pages, or need data we do not ship.
 _NAMED: Mapping[str, Callable[[Run], list[dict[str, Any]]]] = {
+    "admin": admin.measure,
     "embed": embed.measure,
     "reports": reports.measure,
     "invoice": invoice.measure,

@@ -24,7 +24,7 @@ class Lifetime:
 
 
 def lifetime(controls: Controls, tenant: Tenant, model: str) -> int:
-    """Whole seconds from creation; 0: do not store. `model` is the one that was asked for."""
+    """Return whole seconds from creation; 0: do not store. `model` is the one asked for."""
     return 0 if not controls.store else explained(controls, tenant, model).ttl_s
 
 

@@ -12,13 +12,12 @@ from typing import Any, Final
 
 import httpx2
 
-from cacheserver.core.ledger_row import Row
-from cacheserver.core.types import Usage
 from cacheserver.embedded.store import EmbeddedStore
 from cacheserver.ledger.writer import Ledger
 from cacheserver.storage.connection import connect
 from scripts.benchmarks.processes.load import NOWHERE, SERVES_ALL, Server, server, wrk
 from scripts.benchmarks.processes.server import ADMIN_KEY, MODEL
+from scripts.benchmarks.reports import made_row
 from scripts.benchmarks.rows import at_most, row
 from scripts.benchmarks.run import Run
 from scripts.benchmarks.units import FIRST, TEMPLATE
@@ -77,29 +76,11 @@ async def _fill_sums(url: str) -> None:
             for at in moments:
                 for model in _MODELS:
                     for kind in ("miss", "exact", "semantic"):
-                        ledger.append(_made(f"tenant-{tenant}", at, model, kind))
+                        ledger.append(made_row(f"tenant-{tenant}", at, model, kind))
             await ledger.flush()
     finally:
         await ledger.close()
         await redis.aclose()
-
-
-def _made(tenant: str, at: float, model: str, kind: str) -> Row:
-    paid = kind == "miss"
-    return Row(
-        id=f"dec_{tenant}-{at:.0f}-{model}-{kind}",
-        at=at,
-        tenant=tenant,
-        outcome=kind,
-        reason="made",
-        asked=model,
-        model=model,
-        key_id="key",
-        usage=Usage(100, 200) if paid else Usage(),
-        cost=50_000 if paid else 0,
-        saved={} if paid else {kind: 50_000},
-        call="msg" if paid else None,
-    )
 
 
 def _ask(ours: Server) -> int:

@@ -46,7 +46,8 @@ async def _queries(folder: Path) -> tuple[float, dict[str, float]]:
             for day in range(_DAYS):
                 for model in models:
                     for kind in ("miss", "exact", "semantic"):
-                        ledger.append(_new_row(f"tenant-{tenant}", today - day, model, kind))
+                        at = (today - day) * _DAY_S + 40_000.0
+                        ledger.append(made_row(f"tenant-{tenant}", at, model, kind))
         await ledger.flush()
         sums = LedgerReports(redis)
         start, end = (today - _DAYS + 1) * _DAY_S, (today + 1) * _DAY_S
@@ -76,11 +77,12 @@ async def _queries(folder: Path) -> tuple[float, dict[str, float]]:
         await store.stop()
 
 
-def _new_row(tenant: str, day: int, model: str, kind: str) -> Row:
+def made_row(tenant: str, at: float, model: str, kind: str) -> Row:
+    """Return a row of a miss or a hit."""
     paid = kind == "miss"
     return Row(
-        id=f"dec_{tenant}-{day}-{model}-{kind}",
-        at=day * _DAY_S + 40_000.0,
+        id=f"dec_{tenant}-{at:.0f}-{model}-{kind}",
+        at=at,
         tenant=tenant,
         outcome=kind,
         reason="made",

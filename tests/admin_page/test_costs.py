@@ -1,4 +1,4 @@
-"""What an open page costs: bytes to load, time until it can be used, and nothing of a hit."""
+"""Cost of an open page: bytes to load, time until it can be used, and nothing of a hit."""
 
 from __future__ import annotations
 

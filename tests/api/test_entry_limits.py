@@ -1,4 +1,4 @@
-"""How far an operator may change a stored answer, and what a purge by text leaves out."""
+"""Limits of an operator's changes to a stored answer; tenants that a purge by text leaves out."""
 
 from __future__ import annotations
 

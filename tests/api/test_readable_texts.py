@@ -1,4 +1,4 @@
-"""What a tenant's key reads of the requests that another key of the tenant made."""
+"""Reading, with a tenant's key, of requests that another key of the tenant made."""
 
 from __future__ import annotations
 

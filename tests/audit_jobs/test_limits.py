@@ -1,4 +1,4 @@
-"""What an audit may take of the machine, and what is left of one that does not end well."""
+"""Limits of an audit on the machine, and the remains of one that does not end well."""
 
 from __future__ import annotations
 

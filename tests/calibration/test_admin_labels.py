@@ -1,4 +1,4 @@
-"""What is left of a label that was begun and never completed."""
+"""Remains of a label that was begun and never completed."""
 
 from __future__ import annotations
 

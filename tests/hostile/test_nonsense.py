@@ -257,7 +257,7 @@ async def test_no_parameter_is_a_500(house: House) -> None:
 
 
 def is_described(route: str, described: Collection[str]) -> bool:
-    """Whether the description has a route, whose ids are written out in `BODIES`."""
+    """Return whether the description has a route, whose ids are written out in `BODIES`."""
     return any(re.fullmatch(re.sub(r"\{\w+\}", "[^/]+", one), route) for one in described)
 
 

@@ -1,4 +1,4 @@
-"""What the same requests would have cost at one model: worked out by hand, and through a server."""
+"""Cost of the same requests at one model: worked out by hand, and through a server."""
 
 from __future__ import annotations
 

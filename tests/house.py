@@ -46,6 +46,10 @@ class Clock:
     def __call__(self) -> float:
         return time.time() + self.ahead_s
 
+    def to_noon(self) -> None:
+        """Go on to the next noon (UTC), for what must not end on another day."""
+        self.ahead_s += -(self() - 43_200) % 86_400
+
 
 @asynccontextmanager
 async def serving(app: Any, connections: Connections | None = None) -> AsyncIterator[str]:

@@ -11,13 +11,13 @@ from cacheserver.calibration.wrong_hit_rate import WrongShare, share_of
 from cacheserver.core.errors import StoreError
 
 _FRESH_S = 60.0  # labels come slowly, and a window is up to a megabyte
-_NONE_FRESH_S = 5.0  # the first labels are looked for: a person has just given them
+_FEW, _FEW_FRESH_S = 200, 5.0  # quick to read, and whoever gives the first ones looks for them
 _REMEMBERED = 256
 _MOST_SCOPES = 200  # of all tenants together, in any order
 
 
 class WrongHitShares:
-    """Share of wrong hits by tenant, cached for a minute; that there is none, for seconds."""
+    """Share of wrong hits by tenant, cached for a minute, or for seconds while labels are few."""
 
     def __init__(self, labels: Labels, metrics: Metrics, clock: Callable[[], float]) -> None:
         self._labels = labels
@@ -29,7 +29,8 @@ class WrongHitShares:
         """Return the share over these tenants; None without labels. Raises nothing."""
         key, now = tuple(tenants), self._clock()
         at, share = self._cached.get(key, (now - _FRESH_S, None))
-        if now - at < (_NONE_FRESH_S if share is None else _FRESH_S):
+        few = share is None or share.labels < _FEW
+        if now - at < (_FEW_FRESH_S if few else _FRESH_S):
             return share
         try:
             found = share_of(await self._gather(key))

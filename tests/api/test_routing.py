@@ -65,6 +65,7 @@ async def route(house: House, text: str) -> str:
 async def test_trials_of_live_requests_bring_a_task_to_its_tier_and_back(
     house: House, claude: Claude
 ) -> None:
+    house.clock.to_noon()  # what trials have spent is told of a day
     await set_trials(house, share=1.0)
     claude.says |= {HAIKU: "refund", SONNET: "Refund."}
     assert [await route(house, f"Case {i}?") for i in range(35)] == [

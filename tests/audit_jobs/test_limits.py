@@ -70,6 +70,15 @@ async def test_an_audit_ends_where_the_disk_fills(house: House, tmp_path: Path) 
     assert sorted(path.name for path in files(tmp_path)) == ["job.json", "lock"]
 
 
+async def written(place: Path) -> None:
+    """Wait until the end of a job is on disk: its server says it a moment earlier."""
+    async with asyncio.timeout(60):
+        while (
+            json.loads(await asyncio.to_thread((place / "job.json").read_text))["ended_at"] is None
+        ):
+            pass
+
+
 async def test_what_was_not_encrypted_does_not_stay(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -85,6 +94,7 @@ async def test_what_was_not_encrypted_does_not_stay(
         assert (found["state"], found["report"]) == ("failed", None)
         assert not {"report.json", "page.html"} & {path.name for path in files(tmp_path / "data")}
         monkeypatch.undo()
+        await written(jobs._folder.of(id))
         # As a server leaves it that is killed before its report is encrypted.
         place = jobs._folder.of(id)
         job = json.loads((place / "job.json").read_text())

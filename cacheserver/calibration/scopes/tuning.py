@@ -176,9 +176,11 @@ def _shown(
 
     `lacking` are decisions whose answers lack support.
     """
-    rows = day.rows[~np.isin(day.rows["id"], np.array(lacking, dtype=ROW["id"]))]
+    rows = day.rows
+    if lacking:
+        rows = rows.compress(~np.isin(rows["id"], np.array(lacking, dtype=ROW["id"])))
     if scale == "probability":
-        rows = rows[rows["reason"] != short("unsupported")]
+        rows = rows.compress(rows["reason"] != short("unsupported"))
     support = next((step.needed.support for step in steps if step.needed is not None), None)
     bars = Bars(rows, day.traffic, scale, labels_by(scale, day.state, support))
     curve = bars.points()

@@ -1,6 +1,7 @@
 """State of alerts: acknowledged, silenced, delivered, and still true.
 
 P alst  hash: "seen" -> the ids that the last check found, and when
+              "upstream" -> the ids of the last server whose circuit breaker is open, and when
               "a id" -> who acknowledged an alert, why and when
               "s tenant kind" -> until when alerts of a kind are not sent, who and why
               "c tenant channel" -> how the last delivery by a channel ended
@@ -34,8 +35,11 @@ class AlertStates:
 
     def active(self, alert_id: str) -> bool:
         """Return whether the last check found that it still holds."""
-        seen = self.fields.get("seen")
-        return seen is not None and self.now - seen["at"] < ACTIVE_S and alert_id in seen["ids"]
+        return any(
+            self.now - seen["at"] < ACTIVE_S and alert_id in seen["ids"]
+            for name in ("seen", "upstream")
+            if (seen := self.fields.get(name)) is not None
+        )
 
     def acknowledged(self, alert_id: str) -> dict[str, Any] | None:
         return self.fields.get(f"a {alert_id}")
@@ -74,6 +78,13 @@ class AlertStateStore:
     async def note_seen(self, ids: Sequence[str], now: float) -> None:
         """Record what a check found."""
         await self._put("seen", {"at": now, "ids": list(ids)})
+
+    async def note_upstream(self, ids: Sequence[str], now: float) -> None:
+        """Record the alerts of a server whose circuit breaker is open; none: it has closed.
+
+        Each server has its own breaker, while one checks for all: it notes them every few seconds.
+        """
+        await self._put("upstream", {"at": now, "ids": list(ids)})
 
     async def acknowledge(self, alert_id: str, who: str, reason: str, now: float) -> dict[str, Any]:
         """Record that somebody has seen an alert. Returns the record."""

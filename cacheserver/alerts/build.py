@@ -76,6 +76,7 @@ async def build(
             None if conversations is None else conversations.turns,
             None if verification is None else verification.audited,
             opening=lambda: host.claude.breaker.opening,
+            failing=lambda: not host.claude.breaker.closed,
             store=store.watch,
         ),
         flush=host.ledger.writer.flush,

@@ -73,6 +73,7 @@ class Sources:
     conversations: Conversations | None = None
     verdicts: Verdicts | None = None
     opening: Callable[[], Opening | None] = lambda: None  # the circuit breaker's last opening
+    failing: Callable[[], bool] = lambda: False  # whether the circuit breaker has not closed since
     store: Store | None = None
 
 
@@ -105,6 +106,7 @@ class AlertMonitor:
         self._tick_s = tick_s
         self._tasks: list[asyncio.Task[None]] = []
         self._openings = 0  # number of the circuit breaker's last opening with an alert
+        self._open_alerts: list[str] = []  # ids, until the circuit breaker closes
 
     def start(self) -> None:
         # Separate tasks: a slow receiver must not delay a check.
@@ -146,19 +148,33 @@ class AlertMonitor:
         return raised
 
     async def check_upstream(self) -> list[Alert]:
-        """Alert every tenant if the circuit breaker has opened. Raises `StoreError`."""
+        """Alert every tenant if the circuit breaker has opened; they are active until it closes.
+
+        Raises `StoreError`.
+        """
         opening, now = self._sources.opening(), self._clock()
-        if opening is None or opening.number == self._openings:
-            return []
         raised = []
+        if opening is not None and opening.number != self._openings:
+            raised = await self._alert_of(opening, now)
+        if self._open_alerts:
+            holds = self._sources.failing()
+            await self.delivery.states.note_upstream(self._open_alerts if holds else (), now)
+            if not holds:
+                self._open_alerts = []
+        return raised
+
+    async def _alert_of(self, opening: Opening, now: float) -> list[Alert]:
+        raised, open_alerts = list[Alert](), list[str]()
         for name in await self._names(now):
             tenant = await self._tenants.get(name)
             alert = alert_rules.upstream(name, opening.failed, opening.tries, now)
-            if tenant.budgets.alerts.enabled and await self.delivery.raise_alert(
-                tenant, alert, now
-            ):
+            if not tenant.budgets.alerts.enabled:
+                continue
+            open_alerts.append(alert.id)
+            if await self.delivery.raise_alert(tenant, alert, now):
                 raised.append(alert)
-        self._openings = opening.number  # not reached if the store failed: the next round repeats
+        # Not reached if the store failed: the next round repeats.
+        self._openings, self._open_alerts = opening.number, open_alerts
         return raised
 
     async def _names(self, now: float) -> list[str]:

@@ -69,6 +69,11 @@ class CircuitBreaker:
             return "closed"
         return "open" if now < self._until else "half-open"
 
+    @property
+    def closed(self) -> bool:
+        """Return whether Claude is asked as usual."""
+        return self._until is None
+
     def check(self, tenant: str, now: float) -> None:
         """Raise `CircuitOpen` if `enter` would."""
         if self._until is None:

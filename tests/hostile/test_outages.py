@@ -252,6 +252,8 @@ async def test_while_claude_fails_misses_are_refused_and_hits_served(
         told = await house.parts.alerts.check_upstream()
         assert [(one.kind, one.tenant) for one in told] == [("upstream", "default")]
         assert await house.parts.alerts.check_upstream() == []
+        await house.parts.alerts.check()  # of everything else: it ends no other alert
+        assert await active_kinds(house) == ["upstream"]
         assert "Claude fails" in caplog.text
 
         ahead[0] = 5.1  # the probe fails
@@ -267,6 +269,14 @@ async def test_while_claude_fails_misses_are_refused_and_hits_served(
         seen = await events(house)
         assert (seen["opened"], seen["closed"]) == (1, 1)
         assert seen["circuit-open"] == 3
+        assert await house.parts.alerts.check_upstream() == []
+        assert await active_kinds(house) == []
+
+
+async def active_kinds(house: House) -> list[str]:
+    """The kinds of the alerts that still hold."""
+    got = await house.http.get("/admin/v1/alerts?active=true", headers={"x-api-key": ADMIN_KEY})
+    return [one["kind"] for one in got.json()["alerts"]]
 
 
 async def test_streams_that_are_cut_open_the_circuit_and_callers_mistakes_do_not(

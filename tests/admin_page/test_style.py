@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 from cacheserver.api.page_assets import FOLDER
 
 
@@ -11,3 +13,8 @@ def test_no_block_is_left_open() -> None:
         assert depth == 0 or not line.startswith(("@media", "/* ")), f"line {number} is in a block"
         depth += line.count("{") - line.count("}")
     assert depth == 0
+
+
+def test_each_colour_stands_once_for_both_themes() -> None:
+    names = re.findall(r"^ *(--[\w-]+):", (FOLDER / "style.css").read_text(), re.MULTILINE)
+    assert len(names) == len(set(names))

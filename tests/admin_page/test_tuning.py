@@ -65,6 +65,36 @@ async def test_a_bar_is_tuned_and_a_former_miss_becomes_a_hit(
     await expect(admin.main.get_by_role("row")).to_have_count(3)
 
 
+async def test_a_veto_is_switched_off_after_its_consequences_were_shown(
+    admin: AdminPage, house: House
+) -> None:
+    stored, asked = (
+        f"How do I {word} dark mode in the settings of the app?" for word in ("enable", "disable")
+    )
+    bar = {"bar": {"similarity": 0.9}}
+    await house.http.put("/admin/v1/tenants/default/bars", headers=ADMIN, json=bar)
+    await house.ask(stored)
+    assert came_from(await house.ask(asked))[0] == "miss"
+    entries = (await house.http.get("/admin/v1/entries", headers=ADMIN)).json()["items"]
+    (own,) = (one["id"] for one in entries if one["question"] == asked)
+    await house.http.delete(f"/admin/v1/entries/default/{own}", headers=ADMIN)
+    await opened(admin)
+    await admin.main.get_by_role("button", name="Vetoes…").click()
+    dialog = admin.page.get_by_role("dialog")
+    await expect(dialog).to_contain_text("nothing changes until a veto is switched")
+    antonym = dialog.get_by_role("checkbox", name="antonym")
+    await expect(antonym).to_be_checked()
+    await antonym.uncheck()
+    await expect(dialog).to_contain_text("Become hits: 1")
+    (begins,) = await dialog.locator(".vetoed li").all()
+    for text in ("antonym off", stored, asked):
+        await expect(begins).to_contain_text(text)
+    await dialog.get_by_role("button", name="Set for this scope").click()
+    await expect(dialog).to_have_count(0)
+    await expect(admin.main.get_by_role("region", name="In force")).to_contain_text("antonym")
+    assert came_from(await house.ask(asked))[0] == "semantic"
+
+
 async def test_a_verdict_beside_the_slider_is_a_label(admin: AdminPage, house: House) -> None:
     await house.ask(PARIS)
     await house.ask(LESS_ALIKE)

@@ -76,8 +76,10 @@ async def test_a_replay_fills_every_list(new: House) -> None:
     scopes = (await got(new, f"/admin/v1/scopes?tenant={traffic.TENANT}"))["items"]
     assert scopes[0]["system"].startswith(traffic.MARK)
     assert scopes[0]["labels"] >= 50
-    scope = await got(new, f"/admin/v1/scopes/{traffic.TENANT}/{scopes[0]['scope']}")
-    wrong = [point["wrong"] for point in scope["curves"]["probability"]]
+    scope = f"/admin/v1/scopes/{traffic.TENANT}/{scopes[0]['scope']}"
+    wrong = [
+        point["wrong"] for point in (await got(new, f"{scope}/tuning?scale=probability"))["curve"]
+    ]
     assert wrong[0] == 0 < wrong[-1]
     assert (await got(new, f"/admin/v1/near-misses?tenant={traffic.TENANT}"))["items"]
     fragments = await got(new, f"/admin/v1/prompts/{traffic.TENANT}/fragments")

@@ -71,12 +71,6 @@ class ScopeReports:
                 items.append(report)
         return items, f"{-page[-1][0]}:{page[-1][1]}" if len(left) > len(page) else None
 
-    async def one(self, tenant: Tenant, scope: str) -> dict[str, Any]:
-        """Return a scope with its curves. Raises `Unknown`."""
-        found = await self.scope(tenant, scope)
-        curves = await asyncio.to_thread(_curves, found.rows, found.traffic, found.state)
-        return {**found.report, "curves": curves}
-
     async def scope(self, tenant: Tenant, scope: str) -> ScopeDay:
         """Return the report of a scope, and what it was made of. Raises `Unknown`."""
         day, mark = await self._search.day(tenant.name, scope), digest(scope)
@@ -130,11 +124,6 @@ class ScopeReports:
             "support": support,
         }
         return report, state
-
-
-def _curves(rows: Rows, day: Traffic, state: Calibration) -> dict[str, Any]:
-    """Return the curve by each kind of bar."""
-    return {name: traffic.Bars(rows, day, name, labels_by(name, state)).points() for name in SCALES}
 
 
 def labels_by(

@@ -32,6 +32,7 @@ from cacheserver.matching.calibration import Calibration
 
 TARGETS: Final = (0.001, 0.002, 0.005, 0.01, 0.02, 0.03, 0.05, 0.1, 0.2, 0.3, 0.5)
 MOST_QUESTIONS: Final = 500
+_SUPPORT_READ: Final = 300  # decisions nearest to the bar, at least, that are asked for support
 _STEPS: Final = 100_000  # bars of a similarity have five digits
 
 
@@ -79,8 +80,12 @@ class ScopeTuning:
         in_force = _in_force(day, scale, steps)
 
         near, left_out = await asyncio.to_thread(_nearest, day, scale, in_force, limit)
-        questions = await self._questions(tenant, scale, near, day.state)
-        lacking = [one["decision_id"] for one in questions if _lacks_support(one, scale)]
+        # Figures do not depend on how many questions are shown.
+        wide = limit if scale == "similarity" else max(limit, _SUPPORT_READ)
+        read, _ = await asyncio.to_thread(_nearest, day, scale, in_force, wide)
+        records = await self._records(tenant.name, read)
+        lacking = [id for id, one in records.items() if _lacks_support(one, scale)]
+        questions = await self._questions(tenant, scale, near, records, day.state)
         return {
             **day.report,
             "scale": scale,
@@ -102,14 +107,24 @@ class ScopeTuning:
             if not place or step.at != steps[place - 1].at or step.bar["target"] == day.bar.target
         ]
 
+    async def _records(self, tenant: str, rows: Rows) -> dict[str, dict[str, Any]]:
+        """Return the decisions of index rows that had a candidate, by id."""
+        ids = [row.decode() for row in rows["id"]]
+        found = [one for one in await self._search.records(tenant, ids) if one is not None]
+        return {one["id"]: one for one in found if one["decision"].get("candidate") is not None}
+
     async def _questions(
-        self, tenant: Tenant, scale: str, rows: Rows, state: Calibration
+        self,
+        tenant: Tenant,
+        scale: str,
+        rows: Rows,
+        records: Mapping[str, dict[str, Any]],
+        state: Calibration,
     ) -> list[dict[str, Any]]:
         """Return the questions of index rows, the likeliest first."""
         ids = [row.decode() for row in rows["id"]]
         scores = dict(zip(ids, (rows[scale] / MILLIONTHS).tolist(), strict=True))
-        records = [one for one in await self._search.records(tenant.name, ids) if one is not None]
-        found = [one for one in records if one["decision"].get("candidate") is not None]
+        found = [records[id] for id in ids if id in records]
         pairs = [
             JudgedPair(
                 one["fingerprint"], one["decision"]["candidate"], one["decision"]["similarity"]
@@ -160,9 +175,10 @@ def _in_force(day: ScopeDay, scale: str, steps: Sequence[_Step]) -> _Step | None
     return next((step for step in steps if step.bar.get("target") == bar.target), None)
 
 
-def _lacks_support(question: Mapping[str, Any], scale: str) -> bool:
+def _lacks_support(record: Mapping[str, Any], scale: str) -> bool:
     """Return whether a question stays a miss however probable its answer is."""
-    return scale == "probability" and question["supported"] is False and not question["served"]
+    unsupported = record["decision"].get("supported") is False
+    return scale == "probability" and unsupported and record["outcome"] != "semantic"
 
 
 def _shown(

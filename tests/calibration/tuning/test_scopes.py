@@ -90,7 +90,8 @@ async def test_the_curve_of_a_scope_is_of_its_labels_and_the_requests_of_the_day
     (near,) = (one["decision"] for one in decisions if one["decision"]["similarity"] is not None)
     assert near["veto"] is None
     assert 0.4 < near["similarity"] < 0.99
-    points = {point["bar"]: point for point in shown["curves"]["similarity"]}
+    curve = (await get(house, f"scopes/default/{scope}/tuning", scale="similarity"))["curve"]
+    points = {point["bar"]: point for point in curve}
     assert set(points) == {near["similarity"], 0.99, 0.4}
     assert list(points) == sorted(points, reverse=True)
     assert (points[0.99]["hits"], points[0.99]["labels"], points[0.99]["wrong_rate"]) == (1, 1, 0.0)

@@ -154,6 +154,8 @@ async def test_a_step_and_its_dry_run_count_wrong_hits_by_the_same_labels(tmp_pa
                 assert step["labels"] == wrong["labels"]
                 assert step["wrong_rate"] == wrong["share"]
                 assert [step["wrong_low"], step["wrong_high"]] == wrong["interval"]
+            alone = await tuning(house, scale=scale, limit=0)  # as Review asks for it
+            assert (alone["curve"], alone["steps"]) == (found["curve"], found["steps"])
             unsupported = {point["labels"] for point in found["curve"]}
             assert max(unsupported) == max(step["labels"] for step in steps)
 

@@ -46,17 +46,15 @@ async def scopes(request: Request) -> dict[str, Any]:
     return {"items": items, "next": more, **withheld}
 
 
-@router.get("/{tenant}/{scope}", summary="One scope, with its curves")
+@router.get("/{tenant}/{scope}", summary="One scope")
 async def scope(request: Request, tenant: str, scope: str) -> dict[str, Any]:
-    """Show a scope as in the list, and `curves`: the share of wrong hits, as labels estimate it,
-    against the hit rate of the day, by the bar, for `probability` and `similarity`.
-    """
+    """Show a scope as in the list. Its curve is in `tuning`."""
     state = state_of(request)
     state.gate.admit_admin(request, "read")
     found = await tenant_of(state, tenant)
     checked = SCOPE.check("scope", scope)
-    report = await state.parts.calibration.scope_reports.one(found, checked)
-    return {**report, **({"withheld": NO_CONTENT} if found.no_content else {})}
+    day = await state.parts.calibration.scope_reports.scope(found, checked)
+    return {**day.report, **({"withheld": NO_CONTENT} if found.no_content else {})}
 
 
 _TUNING = {

@@ -20,9 +20,15 @@ function library() {
   return loading;
 }
 
-/** Return a colour of the style sheet, such as `token("--exact")`. */
+/** Return a colour of the style sheet, such as `token("--exact")`, as the theme in force has it. */
 export function token(name) {
-  return getComputedStyle(document.documentElement).getPropertyValue(name).trim();
+  // Of an element, since the property itself reads `light-dark(...)`, which a canvas does not take.
+  const probe = document.createElement("span");
+  probe.style.color = `var(${name})`;
+  document.documentElement.append(probe);
+  const { color } = getComputedStyle(probe);
+  probe.remove();
+  return color;
 }
 
 /** Options that all charts share: fonts, grid and axes in the page's colours. */

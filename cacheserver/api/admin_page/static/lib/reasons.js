@@ -74,7 +74,8 @@ const REASONS = {
   refused: "The server refused the request before the look-up.",
 };
 
-const VETOES = {
+/** What each veto finds, by its name. A bar can switch all off but `unreadable`. */
+export const VETOES = {
   numeric: "another number",
   unit: "another unit",
   temporal: "another day or month",

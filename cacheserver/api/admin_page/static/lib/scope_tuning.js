@@ -1,7 +1,7 @@
 // One scope: the slider for its bar, the curve, and the questions that change sides.
 import { html, useMemo, useRef, useState } from "./html.js";
 import { address, send } from "./api.js";
-import { SetBar, barText, barsPath, labelsText, placeText, wrongTone } from "./bars.js";
+import { SetBar, barText, barsPath, curvePoints, labelsText, placeText, wrongTone } from "./bars.js";
 import { Chart, axes, token } from "./chart.js";
 import { count, duration, money, percent, ratio } from "./format.js";
 import {
@@ -65,6 +65,7 @@ function Tuned({ session, report, api, reload }) {
             <div class="actions tune-set">
               <${Button} kind="primary" disabled=${!may || at === inForce} onClick=${() => setAsking(true)}>Set this bar…<//>
               <${Button} disabled=${at === (inForce ?? likest(report))} onClick=${() => setAt(inForce ?? likest(report))}>Back<//>
+              ${step.set.similarity !== undefined && at === inForce && html`<${Button} disabled=${!may} onClick=${() => setAsking(true)}>Vetoes…<//>`}
               ${!may && html`<span class="hint">This key may read only.</span>`}
             </div>`}
       <//>
@@ -146,12 +147,8 @@ function wrongCount(value) {
 
 /** The curve with the bar in force and the one chosen. */
 function Curve({ report, step, setAt }) {
-  const { curve, steps, in_force: inForce } = report;
-  const points = useMemo(
-    () => [...curve, ...steps].filter((point) => point.wrong_rate !== null && point.hit_rate !== null)
-      .sort((a, b) => a.hit_rate - b.hit_rate || b.bar - a.bar),
-    [report],
-  );
+  const { steps, in_force: inForce } = report;
+  const points = useMemo(() => curvePoints(report), [report]);
   const choose = useRef(null);
   choose.current = (point) => {
     const far = steps.map((one) => (one.bar === null ? 2 : Math.abs(one.bar - point.bar)));

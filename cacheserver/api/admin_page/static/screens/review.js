@@ -1,6 +1,7 @@
 // Review: pairs that the system is least sure of, labelled with one key each.
 import { html, useCallback, useEffect, useMemo, useRef, useState } from "../lib/html.js";
 import { address, get, send } from "../lib/api.js";
+import { curvePoints } from "../lib/bars.js";
 import { Chart, axes, token } from "../lib/chart.js";
 import { differences } from "../lib/diff.js";
 import { count, percent, ratio } from "../lib/format.js";
@@ -243,26 +244,25 @@ function lastNote({ verdict, reply }) {
   return ".";
 }
 
-/** The scope's wrong share against its hit rate; read again as labels are taken. */
+/** The scope's wrong share against its hit rate, as in Tuning; read again as labels are taken. */
 function Curve({ tenant, scope, turn }) {
-  const path = scope ? `/admin/v1/scopes/${encodeURIComponent(tenant)}/${encodeURIComponent(scope)}` : null;
-  const found = useApi(path);
+  const path = scope ? `/admin/v1/scopes/${encodeURIComponent(tenant)}/${encodeURIComponent(scope)}/tuning` : null;
+  const asked = { limit: 0 }; // the curve alone
+  const found = useApi(path, asked);
   useEffect(() => {
     if (turn === 0) return undefined;
     const timer = setTimeout(found.reload, 400); // of several labels in a row, once
     return () => clearTimeout(timer);
   }, [turn]);
   if (path === null) return null;
-  return html`<${Card} title="This scope" api=${path}>
+  return html`<${Card} title="This scope" api=${address(path, asked)}>
     <${Loaded} of=${found} lines=${5}>${(report) => html`<${ScopeCurve} report=${report} tenant=${tenant} />`}<//>
   <//>`;
 }
 
 function ScopeCurve({ report, tenant }) {
-  const scale = report.bar.probability === null || report.bar.probability === undefined ? "similarity" : "probability";
-  const points = [...(report.curves?.[scale] ?? [])]
-    .filter((one) => one.wrong_rate !== null && one.hit_rate !== null)
-    .sort((a, b) => a.hit_rate - b.hit_rate);
+  const { scale } = report;
+  const points = curvePoints(report);
   const wrong = report.wrong;
   const data = [
     points.map((one) => one.hit_rate),

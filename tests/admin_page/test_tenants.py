@@ -40,6 +40,18 @@ async def test_a_tenant_and_the_budgets_are_drawn_and_accessible(
     assert found == {}
 
 
+async def test_the_tenant_of_callers_without_a_key_is_not_offered_for_deletion(
+    admin: AdminPage, house: House
+) -> None:
+    await house.key("shop")
+    await admin.open("tenants", tenant="shop")
+    await expect(admin.main.get_by_role("button", name="Delete")).to_be_visible()
+    await expect(admin.main).not_to_contain_text("cannot be deleted")
+    await admin.open("tenants", tenant="default")
+    await expect(admin.main).to_contain_text("cannot be deleted")
+    await expect(admin.main.get_by_role("button", name="Delete")).to_have_count(0)
+
+
 async def test_a_key_is_shown_once_answers_and_is_refused_once_revoked(
     admin: AdminPage, house: House
 ) -> None:

@@ -110,8 +110,9 @@ function Tenant({ name, may, tab = "keys", group }) {
       <a class="button" href=${screenUrl("overview", { tenant: name })}>Figures</a>
       <a class="button" href=${screenUrl("tuning", { tenant: name })}>Tuning</a>
       <a class="button" href=${screenUrl("trail", { tenant: name })}>Changes</a>
-      <${Button} kind="danger" disabled=${!may} onClick=${() => setDeleting(true)}>Delete<//>
+      ${name !== OPEN && html`<${Button} kind="danger" disabled=${!may} onClick=${() => setDeleting(true)}>Delete<//>`}
     <//>
+    ${name === OPEN && html`<p class="hint">Callers without a key are this tenant, so it is always there and cannot be deleted. Its answers can be <a href=${screenUrl("entries", { tenant: OPEN })}>purged</a>, and each setting put back to the server's default.</p>`}
     <${Tabs} label="Of this tenant" tabs=${tabs} value=${tab} onChange=${(next) => setParams({ tab: next, group: null })} />
     ${tab === "keys" && html`<${Keys} name=${name} may=${may} />`}
     ${tab === "budgets" && html`<${Budgets} name=${name} />`}

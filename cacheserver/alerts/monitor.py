@@ -23,6 +23,7 @@ from cacheserver.budgets.store import BudgetStore
 from cacheserver.cache.ports import Metrics
 from cacheserver.calibration.wrong_hit_rate import WrongShare
 from cacheserver.claude.circuit_breaker import Opening
+from cacheserver.core.background import one_round
 from cacheserver.core.errors import StoreError
 from cacheserver.core.single_flight import end
 from cacheserver.core.types import Nanodollars, Tenant
@@ -194,7 +195,8 @@ class AlertMonitor:
         while True:
             await asyncio.sleep(self._tick_s)
             try:
-                await step()
+                with one_round():
+                    await step()
             except StoreError:
                 self._metrics.swallowed("alerts")
             except Exception as error:  # the task boundary: the next round tries again

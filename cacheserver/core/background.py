@@ -1,12 +1,20 @@
-"""Background work that nobody waits for: bounded, and counted if it fails or is dropped."""
+"""Background work that nobody waits for: bounded, and counted if it fails or is dropped.
+
+Rounds of the tasks that run as long as the server are kept by task, as asyncio keeps its tasks: a
+loop needs no counters of its own, and whoever looks at the tasks finds when each ran last and how.
+"""
 
 from __future__ import annotations
 
 import asyncio
+import time
 from collections import deque
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
 from functools import partial
-from typing import Any, Protocol, TypeAlias, TypeVar
+from typing import Any, Final, Protocol, TypeAlias, TypeVar
+from weakref import WeakKeyDictionary
 
 from cacheserver.core.errors import StoreError
 from cacheserver.core.single_flight import end
@@ -129,3 +137,48 @@ class BackgroundWork:
         finally:
             # At once, not by a callback: work that comes before it would wait for nobody.
             self._tasks.discard(task)
+
+
+@dataclass(slots=True)
+class Rounds:
+    """Rounds of one task. `ended_at` is of the monotonic clock."""
+
+    done: int = 0  # those that failed included
+    failed: int = 0
+    ended_at: float = 0.0  # the last one, as all below
+    took_s: float = 0.0
+    error: str | None = None  # type of its exception; None: it went well
+
+
+_ROUNDS: Final[WeakKeyDictionary[asyncio.Task[Any], Rounds]] = WeakKeyDictionary()
+
+
+@contextmanager
+def one_round() -> Iterator[None]:
+    """Time a round of the running task, and count its failure. One that is cancelled is none."""
+    task = asyncio.current_task()
+    assert task is not None
+    found = _ROUNDS.get(task, Rounds())
+    began = time.monotonic()
+    try:
+        yield
+    except asyncio.CancelledError:
+        raise
+    except Exception as wrong:
+        found.failed += 1
+        _note(task, found, began, type(wrong).__name__)
+        raise
+    _note(task, found, began, None)
+
+
+def _note(task: asyncio.Task[Any], found: Rounds, began: float, error: str | None) -> None:
+    found.ended_at = time.monotonic()
+    found.took_s = found.ended_at - began
+    found.error = error
+    found.done += 1
+    _ROUNDS[task] = found
+
+
+def rounds_of(task: asyncio.Task[Any]) -> Rounds | None:
+    """Return the rounds of a task; None: it has ended none yet, or has none."""
+    return _ROUNDS.get(task)

@@ -19,6 +19,7 @@ from cacheserver.cache.store.decision_log import DecisionLog
 from cacheserver.cache.store.entries import Entries
 from cacheserver.cache.store.semantic import SemanticEntries
 from cacheserver.core import actors
+from cacheserver.core.background import one_round
 from cacheserver.core.errors import StoreError
 from cacheserver.core.single_flight import end
 from cacheserver.core.types import Tenant
@@ -360,7 +361,8 @@ class Eraser:
     async def _keep(self) -> None:
         while True:
             try:
-                await self.look()
+                with one_round():
+                    await self.look()
             except Exception as error:  # the task boundary: the next round tries again
                 self._metrics.swallowed("erasure")
                 logger.warning("an erasure failed and will be retried: %s", type(error).__name__)

@@ -17,6 +17,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Final, Protocol, TypeVar
 
+from cacheserver.core.background import one_round
 from cacheserver.core.errors import StoreError
 from cacheserver.core.ledger_row import Row
 from cacheserver.ledger import files, row_codec
@@ -215,7 +216,8 @@ async def run_retention(
         overflowed, failures, late = ledger.overflowed, ledger.failures, ledger.late
         unfolded = ledger.unfolded
         try:
-            await mover.enforce(clock())
+            with one_round():
+                await mover.enforce(clock())
         except Exception as error:  # the task boundary, e.g. a full disk: Redis still has the rows
             counts.swallowed("keep-ledger")
             log.warning("ledger retention failed: %s", type(error).__name__)

@@ -7,6 +7,7 @@ import logging
 from collections.abc import Callable, Sequence
 from typing import Final, Protocol
 
+from cacheserver.core.background import one_round
 from cacheserver.core.errors import StoreError
 from cacheserver.core.single_flight import end
 from cacheserver.live.documents import LiveDocuments
@@ -60,7 +61,8 @@ class LiveFollower:
         while True:
             await asyncio.sleep(EVERY_S)
             try:
-                await self.follow()
+                with one_round():
+                    await self.follow()
             except StoreError:
                 self._swallowed("live-settings")
             except Exception as error:  # the task boundary: the next round tries again

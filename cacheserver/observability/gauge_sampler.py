@@ -10,6 +10,7 @@ import logging
 from collections.abc import Sequence
 from typing import Protocol
 
+from cacheserver.core.background import one_round
 from cacheserver.core.errors import StoreError
 from cacheserver.core.single_flight import end
 from cacheserver.core.types import Tenant
@@ -83,7 +84,8 @@ class GaugeSampler:
     async def _run(self) -> None:
         while True:
             try:
-                await self.sample()
+                with one_round():
+                    await self.sample()
             except StoreError:
                 self._metrics.swallowed("gauges")
             except Exception as error:  # the task boundary: the next round samples again

@@ -10,6 +10,7 @@ from typing import Any, Protocol
 from cacheserver.cache.ports import Bill, Metrics
 from cacheserver.claude.upstream import Call, Reply
 from cacheserver.core import json_text
+from cacheserver.core.background import one_round
 from cacheserver.core.errors import StoreError, Unavailable, UpstreamError
 from cacheserver.core.rules.caching import Warm
 from cacheserver.core.single_flight import end
@@ -119,7 +120,8 @@ class Prewarmer:
     async def _keep(self) -> None:
         while True:
             try:
-                await self.round()
+                with one_round():
+                    await self.round()
             except StoreError:
                 self._metrics.swallowed("prewarm")
             except Exception as error:  # the task boundary: what one round met, the next may not

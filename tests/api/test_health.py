@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from cacheserver.core.errors import StoreError
+from cacheserver.core.single_flight import end
 from tests.api.admin import ADMIN, put
 from tests.hostile.claude import scripted
 from tests.house import House
@@ -39,6 +42,40 @@ async def test_a_working_server_is_ok_in_every_part(house: House) -> None:
     assert all(one["do"] is None for one in parts.values() if one["status"] == "ok")
     assert found["versions"]["store"]
     assert float(found["canary"]["most_usd"]) > 0
+
+
+async def test_background_tasks_tell_when_they_ran_last_and_how_that_ended(house: House) -> None:
+    monitor, fails = house.parts.alerts, [True]
+
+    async def step() -> None:
+        if fails[0]:
+            raise StoreError("away")
+
+    monitor._tick_s = 0.001
+    task = asyncio.create_task(monitor._repeat(step), name="alerts:test")
+    try:
+        async with asyncio.timeout(10):
+            while not (ran := rounds(by_name(await health(house)), "alerts:test")):
+                pass
+            assert ran["error"] == "StoreError"
+            found = by_name(await health(house))["tasks"]
+            assert found["status"] == "degraded"
+            assert "alerts:test (StoreError)" in found["found"]
+            assert ran["failed"] == ran["rounds"] > 0
+            fails[0] = False
+            while (ran := rounds(by_name(await health(house)), "alerts:test"))["error"]:
+                pass
+            assert 0 < ran["failed"] < ran["rounds"]
+            assert 0 <= ran["last_s"] < 5
+            assert 0 <= ran["took_ms"] < 5_000
+    finally:
+        await end(task)
+
+
+def rounds(parts: dict[str, Any], task: str) -> dict[str, Any]:
+    """What health tells of a background task; nothing: it has ended no round."""
+    found = [one for one in parts["tasks"]["facts"]["rounds"] if one["task"] == task]
+    return found[0] if found else {}
 
 
 async def test_the_canary_takes_the_real_path_and_leaves_its_money_and_nothing_else(

@@ -27,6 +27,7 @@ from cacheserver.cache.store.hot_entries import HotEntries
 from cacheserver.cache.store.seen import Seen
 from cacheserver.cache.store.stored_entry import Replaced, Stored, Together, no_keys
 from cacheserver.cache.store.stored_vectors import StoredVectors
+from cacheserver.core.background import one_round
 from cacheserver.core.errors import StoreError
 from cacheserver.core.single_flight import end
 from cacheserver.core.types import FIRST_EMBEDDER, Entry, Nanodollars
@@ -373,7 +374,8 @@ class Entries:
     async def _keep_up(self) -> None:
         while True:
             try:
-                await self.upkeep()
+                with one_round():
+                    await self.upkeep()
             except StoreError as error:
                 self.failures += 1
                 log.warning("upkeep of the entries failed: %s", error)

@@ -9,6 +9,7 @@ from typing import Protocol
 
 from cacheserver.cache.store.decision_log import DecisionLog
 from cacheserver.cache.store.semantic import SemanticEntries
+from cacheserver.core.background import one_round
 from cacheserver.core.single_flight import end
 from cacheserver.index.memory import give_back
 from cacheserver.storage.data_loss_watch import DataLossWatch
@@ -53,14 +54,15 @@ async def keep(
         metrics.index_size(len(semantic.index))
         seen = report(semantic, decision_log, metrics, seen)
         try:
-            if await watch.check():
-                await sealer.reload()
-                await semantic.restore()
-            await decision_log.fold()  # what a killed server left
-            await semantic.tend()
-            if time.monotonic() - saved_at >= _SNAPSHOT_S:
-                await semantic.save()
-                saved_at = time.monotonic()
+            with one_round():
+                if await watch.check():
+                    await sealer.reload()
+                    await semantic.restore()
+                await decision_log.fold()  # what a killed server left
+                await semantic.tend()
+                if time.monotonic() - saved_at >= _SNAPSHOT_S:
+                    await semantic.save()
+                    saved_at = time.monotonic()
         except Exception as error:  # the task boundary; a full disk, say: Redis has all of it
             metrics.swallowed("keep-index")
             logger.warning("the index could not be maintained: %s", type(error).__name__)

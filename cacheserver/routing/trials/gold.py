@@ -14,6 +14,7 @@ from typing import Any, Final, Protocol
 from cacheserver.cache import cacheability
 from cacheserver.cache.ports import Metrics
 from cacheserver.core import json_text
+from cacheserver.core.background import one_round
 from cacheserver.core.errors import StoreError
 from cacheserver.core.rules.routing import Tier
 from cacheserver.core.single_flight import end
@@ -213,7 +214,8 @@ class GoldRuns:
         while True:
             await asyncio.sleep(_TICK_S)
             try:
-                await self.round()
+                with one_round():
+                    await self.round()
             except StoreError:
                 self._metrics.swallowed(_SITE)
             except Exception as error:  # the task boundary: what one round met, the next may not

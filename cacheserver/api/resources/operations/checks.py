@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, Final, Literal, TypeAlias
 
 from cacheserver.api.components import Components
+from cacheserver.core.background import Rounds, rounds_of
 from cacheserver.core.errors import StoreError
 from cacheserver.core.times import iso
 from cacheserver.observability.store_sizes import StoreSizes
@@ -188,10 +189,33 @@ def _ledger(parts: Components) -> dict[str, Any]:
 
 
 def _tasks(parts: Components) -> dict[str, Any]:
+    """Check that the tasks of the server run, and how the last round of each ended."""
     wanted = [*_TASKS, *(("alerts:watch", "alerts:send") if parts.capabilities.alerts else ())]
-    running = {task.get_name() for task in asyncio.all_tasks()}
+    running = {task.get_name(): task for task in asyncio.all_tasks()}
     gone = [name for name in wanted if name not in running]
+    rounds = [
+        _round(name, ended, time.monotonic())
+        for name, task in sorted(running.items())
+        if (ended := rounds_of(task)) is not None
+    ]
+    facts = {"running": [name for name in wanted if name in running], "rounds": rounds}
     if gone:
         do = "Restart the server, and report what the log says of it."
-        return check("tasks", "failed", f"ended: {', '.join(gone)}", do, ended=gone)
-    return check("tasks", "ok", f"{len(wanted)} background tasks run", "", running=wanted)
+        return check("tasks", "failed", f"ended: {', '.join(gone)}", do, ended=gone, **facts)
+    if failing := [f"{one['task']} ({one['error']})" for one in rounds if one["error"] is not None]:
+        do = "See the log: each tries again in its next round. If the store is away, it is that."
+        found = f"the last round failed: {', '.join(failing)}"
+        return check("tasks", "degraded", found, do, **facts)
+    return check("tasks", "ok", f"{len(wanted)} background tasks run", "", **facts)
+
+
+def _round(name: str, ended: Rounds, now: float) -> dict[str, Any]:
+    """Return the rounds of a task as JSON. `now` is of the monotonic clock."""
+    return {
+        "task": name,
+        "last_s": round(now - ended.ended_at, 1),
+        "took_ms": round(ended.took_s * 1_000, 1),
+        "rounds": ended.done,
+        "failed": ended.failed,
+        "error": ended.error,
+    }

@@ -1,9 +1,10 @@
 // Health: every part with what to do, and the canary that takes the real path.
 import { html, useState } from "../lib/html.js";
 import { send } from "../lib/api.js";
-import { money } from "../lib/format.js";
+import { count, duration, money } from "../lib/format.js";
 import { Badge, Button, Card, ErrorBox, Loaded } from "../lib/parts.js";
 import { screenUrl } from "../lib/router.js";
+import { Table } from "../lib/table.js";
 import { useApi } from "../lib/use.js";
 
 const TONES = { ok: "good", degraded: "warn", failed: "bad" };
@@ -25,12 +26,27 @@ export function Health({ may }) {
           <span class="check-found">${one.found}${one.do && html`<span class="check-do">${one.do}</span>`}</span>
         </li>`)}
       </ul>
+      <${Rounds} of=${data.checks.find(({ name }) => name === "tasks")?.facts.rounds ?? []} />
     <//>
     <${Card} title="Versions" class="third" api="/admin/v1/health">
       <dl class="facts">${Object.entries(data.versions).map(([name, version]) => html`<dt key=${name}>${name}</dt><dd>${version || "–"}</dd>`)}</dl>
     <//>
     <${Canary} about=${data.canary} may=${may} />
   </div>`}<//>`;
+}
+
+/** When each background task ran last, how long, and how often it failed. */
+function Rounds({ of }) {
+  if (of.length === 0) return null;
+  return html`<details class="more-options rounds"><summary>Background tasks, by their last round</summary>
+    <${Table} label="Background tasks" rowKey="task" rows=${of} columns=${[
+      { key: "task", label: "Task", render: ({ task }) => html`<code class="nowrap">${task}</code>` },
+      { key: "last_s", label: "Last round", render: (one) => `${duration(one.last_s)} ago` },
+      { key: "took_ms", label: "Took", align: "end", render: (one) => `${one.took_ms} ms` },
+      { key: "rounds", label: "Rounds", align: "end", render: (one) => count(one.rounds) },
+      { key: "failed", label: "Failed", align: "end", render: (one) => html`<span class=${one.failed ? "tone-warn" : ""}>${count(one.failed)}</span>` },
+      { key: "error", label: "Result", render: ({ error }) => error ? html`<${Badge} tone="warn">${error}<//>` : "well" },
+    ]} /></details>`;
 }
 
 function Canary({ about, may }) {

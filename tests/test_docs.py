@@ -30,6 +30,7 @@ from tests.models import ROOT, model_dir
 
 PAGES = (
     "README.md",
+    "docs/tutorial.md",
     "docs/api.md",
     "docs/client.md",
     "docs/running.md",
@@ -244,6 +245,16 @@ def test_every_reason_is_documented_and_none_that_is_not() -> None:
     rows = re.findall(r"^\| (\w+) \| `([\w…-]+)` \|", _section("## Reasons"), re.M)
     assert set(rows) == produced
     assert len(rows) == len(produced)
+
+
+def test_troubleshooting_names_every_reason_and_status() -> None:
+    page = (ROOT / "docs/troubleshooting.md").read_text()
+    named = set(re.findall(r"`([\w-]+)`", page))
+    reasons = re.findall(r"^\| [\w, ]+ \| (`.+?`) \|", _section("## Reasons"), re.M)
+    for reason in re.findall(r"`([\w-]+)[`…]", " ".join(reasons)):
+        assert any(one.startswith(reason) for one in named), reason
+    for status in re.findall(r"^\| (\d{3}) \|", _section("## Errors"), re.M):
+        assert re.search(rf"\b{status}\b", page), status
 
 
 def test_every_way_of_not_being_stored_is_documented() -> None:

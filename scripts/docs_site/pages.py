@@ -1,0 +1,47 @@
+"""Pages of the repository as sources of the site: copied, with their links turned."""
+
+from __future__ import annotations
+
+import re
+import shutil
+from pathlib import Path
+
+_CONF = Path(__file__).with_name("conf.py")
+# Pages of the root have their place in the site too. The README is the index's elder sister: both
+# begin alike, and the site has no need of it.
+ROOT_PAGES = {
+    "SECURITY.md": "security.md",
+    "CONTRIBUTING.md": "contributing.md",
+    "CHANGELOG.md": "changes.md",
+}
+_LINK = re.compile(r"(?<!!)\[((?:[^\[\]]|\[[^\]]*\])*)\]\(([^)\s]+)\)")
+
+
+def assemble(root: Path, source: Path) -> None:
+    """Copy docs/ and the root's pages to `source`, so that every link leads to another of them."""
+    shutil.copytree(root / "docs", source)
+    shutil.copy(_CONF, source / "conf.py")
+    for page in source.rglob("*.md"):
+        page.write_text(turned(page.read_text(), at_root=False))
+    for name, ours in ROOT_PAGES.items():
+        (source / ours).write_text(turned((root / name).read_text(), at_root=True))
+
+
+def turned(text: str, *, at_root: bool) -> str:
+    """Return a page with links as they are in the site. Files of code lose theirs."""
+
+    def turn(link: re.Match[str]) -> str:
+        words, target = link[1], link[2]
+        if target.startswith(("https://", "#")):
+            return link[0]
+        path, hash, anchor = target.partition("#")
+        if at_root:
+            path = path.removeprefix("docs/") if path.startswith("docs/") else f"../{path}"
+        if not path.startswith("../"):
+            return f"[{words}]({path}{hash}{anchor})"
+        ours = {**ROOT_PAGES, "README.md": "index.md"}.get(path.removeprefix("../"))
+        if ours is None:
+            return words
+        return f"[{words}]({ours}{'' if ours == 'index.md' else hash + anchor})"
+
+    return _LINK.sub(turn, text)

@@ -33,6 +33,7 @@ from cacheserver.core.types import Nanodollars
 from cacheserver.erasure.erasure import Eraser
 from cacheserver.host import Host
 from cacheserver.ledger.export import LedgerExport
+from cacheserver.ledger.past_sums import PastSums
 from cacheserver.ledger.reports import LedgerReports
 from cacheserver.ledger.writer import Ledger
 from cacheserver.live.build import Live
@@ -153,6 +154,10 @@ class Components:
     @property
     def ledger_reports(self) -> LedgerReports:
         return self.host.ledger.reports
+
+    @property
+    def past_sums(self) -> PastSums:
+        return self.host.ledger.past
 
     @property
     def ledger_export(self) -> LedgerExport:

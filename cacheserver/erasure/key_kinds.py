@@ -291,6 +291,7 @@ def _kinds() -> tuple[Kind, ...]:
             ("ledger_lease", "string", "lrk", "stays", "a number", "minutes"),
             ("ledger_sums", "hash", "ls:<grain>:<block>:<tenant>", "stays", "money", "400 days"),
             ("ledger_tenants", "set", "lt:<block>", "stays", "names of tenants", "400 days"),
+            ("past_sums_mark", "string", "lpast", "stays", "a random name", "an hour"),
             ("task_sums", "hash", "lk:<day>:<tenant>", "record", "money by task", quarter),
             ("task_hour_sums", "hash", "lj:<day>:<tenant>", "record", "money by task", "35 days"),
             ("tag_sums", "hash", "lg:<day>:<tenant>", "record", "money by tag", quarter),

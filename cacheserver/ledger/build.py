@@ -13,6 +13,7 @@ from cacheserver.core.single_flight import end
 from cacheserver.ledger import retention
 from cacheserver.ledger.export import LedgerExport
 from cacheserver.ledger.fan_out import LedgerFanOut
+from cacheserver.ledger.past_sums import PastSums
 from cacheserver.ledger.prompt_cache_warmth import PromptCacheWarmth
 from cacheserver.ledger.recorder import LedgerRecorder, SpendRecorder
 from cacheserver.ledger.reports import LedgerReports
@@ -30,6 +31,7 @@ class LedgerParts:
 
     writer: Ledger
     reports: LedgerReports
+    past: PastSums
     export: LedgerExport
     recorder: LedgerRecorder
     rows: LedgerFanOut  # requests and background calls; their costs are booked in budgets
@@ -75,9 +77,11 @@ async def build(
             retention.run_retention(retained, writer, metrics, clock), name="ledger:keep"
         )
         stack.push_async_callback(end, upkeep)
+        reports = LedgerReports(store.redis, prefix=store.prefix)
         yield LedgerParts(
             writer=writer,
-            reports=LedgerReports(store.redis, prefix=store.prefix),
+            reports=reports,
+            past=PastSums(store.redis, reports, prefix=store.prefix),
             export=LedgerExport(
                 store.redis, prefix=store.prefix, folder=folder, damaged=metrics.swallowed
             ),

@@ -10,6 +10,7 @@
     P lt:{block}               set: tenants with sums in that block of days
     P lk|lg|lc:{day}:{tenant}  hash: task | tag | conversation -> short sums
     P lj:{day}:{tenant}        hash: hour, task -> short sums
+    P lpast                    string: mark under which readers remember sums of the past
 
 A request waits for one `HSET` of its record in `lp`, whose repetition changes nothing. A fold moves
 rows to `lr:{minute}`, decisions to `d:` and adds them to the sums and statistics, a second later or
@@ -23,6 +24,8 @@ after the other; Lua counts in doubles, which are exact to 9 million dollars in 
 
 from __future__ import annotations
 
+from typing import Final
+
 from cacheserver.cache.store.decision_scripts import KEEP_DECISIONS
 from cacheserver.storage.stored_row import EARLIER_NEAR, NEAR
 
@@ -30,6 +33,10 @@ from cacheserver.storage.stored_row import EARLIER_NEAR, NEAR
 _ROW_BYTES = 60
 # Bytes of a row written by an earlier version, which did not count them (measured).
 _UNCOUNTED_BYTES = 250
+
+# A row of an hour before the last one is late: sums that were remembered are forgotten for it
+# (`past_sums`). Hardly a request takes that long.
+LATE_HOURS: Final = 1
 
 # Rows have no TTL: they are deleted once a file has them (`FORGET`).
 #
@@ -89,7 +96,9 @@ end
 for i = 1, n do keep_decision(i) end
 keep_all()
 local new, sizes, size = {}, {}, 0
+local open, late = math.floor(kept[1] / 3600) - LATE_HOURS, false
 for minute, places in pairs(by_minute) do
+  late = late or minute / 60 < open
   local key, words = P .. 'lr:' .. minute, {}
   sizes[minute] = 0
   if redis.call('EXISTS', key) == 0 then new[#new + 1] = minute end
@@ -102,6 +111,7 @@ for minute, places in pairs(by_minute) do
   redis.call('HSET', key, unpack(words))
   size = size + sizes[minute]
 end
+if late then redis.call('DEL', P .. 'lpast') end
 redis.call('HDEL', waiting, unpack(ids))
 for _, minute in ipairs(new) do redis.call('ZADD', P .. 'lr', minute, minute) end
 if new[1] and redis.call('EXISTS', P .. 'lrb') == 0 then
@@ -151,6 +161,7 @@ for _name, _number in {
     "ROW_BYTES": _ROW_BYTES,
     "EARLIER_MARK": EARLIER_NEAR[0],
     "NEAR": NEAR[0],
+    "LATE_HOURS": LATE_HOURS,
 }.items():
     FOLD = FOLD.replace(_name, str(_number))
 

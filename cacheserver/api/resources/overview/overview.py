@@ -78,8 +78,7 @@ async def _overview(
     now = parts.clock()
     found = report.periods(now)
     tenants = [tenant] if tenant else await _active(parts, found)
-    days = await _sums(parts, tenants, found, report.DAY_S)
-    hours = await _sums(parts, tenants, found, report.HOUR_S)
+    hours, days = await parts.past_sums.read(tenants, hours=found.hours, days=found.days)
     named = await named_models(parts, tenant)
     shown = range(found.day - report.DAYS + 1, found.day + 1)
     wrong = await _wrong_hits(parts, tenants, tenant, report.add(days, shown))
@@ -99,15 +98,6 @@ async def _active(parts: Components, found: report.Periods) -> list[str]:
     """Return the tenants with requests in the days that are read."""
     start, end = found.days.start * report.DAY_S, found.days.stop * report.DAY_S
     return await parts.ledger_reports.tenants(start, end)
-
-
-async def _sums(
-    parts: Components, tenants: list[str], found: report.Periods, every_s: int
-) -> dict[int, dict[str, int]]:
-    """Return the sums by number of the day or hour."""
-    tiles = found.day_tiles if every_s == report.DAY_S else found.hour_tiles
-    sums = await parts.ledger_reports.over_time(tenants, tiles, lambda _: None, every_s)
-    return {at // every_s: each for (_, at), each in sums.items()}
 
 
 async def _wrong_hits(

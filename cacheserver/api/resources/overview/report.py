@@ -12,7 +12,6 @@ from cacheserver.core.ledger_row import CAUSES, SPENDS
 from cacheserver.core.money import usd
 from cacheserver.core.times import iso
 from cacheserver.ledger.comparison import compared_sums
-from cacheserver.ledger.time_range import Tile
 from cacheserver.observability.metrics import OUTCOMES
 
 HOUR_S: Final = 3_600
@@ -41,14 +40,6 @@ class Periods:
     def days(self) -> range:
         """Return the days to be read: those that are shown, and those of this month."""
         return range(min(self.day - DAYS + 1, self.month), self.day + 1)
-
-    @property
-    def hour_tiles(self) -> list[Tile]:
-        return [Tile("h", self.hours.start, self.hours.stop)]
-
-    @property
-    def day_tiles(self) -> list[Tile]:
-        return [Tile("d", self.days.start, self.days.stop)]
 
 
 def periods(now: float) -> Periods:

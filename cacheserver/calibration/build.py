@@ -147,6 +147,7 @@ async def build(host: Host, labels: Labels) -> AsyncIterator[CalibrationParts]:
     )
     verdicts = Verdicts(labels=labels, given=given)
     targets = TargetBars()
+    past = PastDecisions(log, made=states.made, language=language, metrics=metrics)
     beginnings = AnswerBeginnings(entries.search)
     reports = ScopeReports(search=answers.decision_search, labels=labels, states=states)
     wrong_hits = WrongHitShares(labels, metrics, clock)
@@ -172,7 +173,7 @@ async def build(host: Host, labels: Labels) -> AsyncIterator[CalibrationParts]:
             label_queue=queue,
             label_files=LabelFiles(queue=queue, given=given),
             what_if=WhatIf(
-                decisions=PastDecisions(log, made=states.made, language=language),
+                decisions=past,
                 search=answers.decision_search,
                 states=states,
                 targets=targets,
@@ -184,6 +185,7 @@ async def build(host: Host, labels: Labels) -> AsyncIterator[CalibrationParts]:
             scope_reports=reports,
             scope_tuning=ScopeTuning(
                 reports=reports,
+                past=past,
                 search=answers.decision_search,
                 verdicts=verdicts,
                 answers=beginnings,
@@ -194,6 +196,7 @@ async def build(host: Host, labels: Labels) -> AsyncIterator[CalibrationParts]:
             judge=judge,
         )
     finally:
+        await past.close()
         await worker.close()
 
 

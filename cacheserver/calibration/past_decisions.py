@@ -2,7 +2,8 @@
 
 A person who moves a slider replays the same decisions again and again, and most of the time goes
 into reading records and questions. What is remembered is of the stored bytes as they are: what was
-erased or recorded again since is not used.
+erased or recorded again since is not used. Who looks at the bars of a tenant will soon try some, so
+its decisions are read in the background then (`prepare`).
 
 Rule: what is remembered holds ids, digests and numbers, and no text.
 """
@@ -13,8 +14,11 @@ import asyncio
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple, Protocol
 
+from cacheserver.cache.ports import Metrics
 from cacheserver.cache.store.lru_bytes import LruBytes
 from cacheserver.calibration.what_if_rules import PastDecision, read_past_decision
+from cacheserver.core.errors import StoreError
+from cacheserver.core.single_flight import end
 from cacheserver.matching.language import ALL_VETOES, Language, vetoes_between
 from cacheserver.matching.profile import Profile
 
@@ -59,15 +63,45 @@ class PastDecisions:
         *,
         made: Callable[[Mapping[str, Any]], bool],
         language: Language,
+        metrics: Metrics,
         max_bytes: int = _MAX_BYTES,
     ) -> None:
         self._log = log
         self._made = made
         self._language = language
+        self._metrics = metrics
+        self._prepared: tuple[str, asyncio.Task[None]] | None = None  # the last tenant
         self._kept = LruBytes[tuple[str, str], _Kept](max_bytes)
+
+    def prepare(self, tenant: str) -> None:
+        """Read a tenant's decisions in the background: some two seconds, once, of one tenant at a
+        time.
+        """
+        if self._prepared is not None:
+            last, task = self._prepared
+            if last == tenant or not task.done():
+                return
+        task = asyncio.create_task(self._prepare(tenant), name="calibration:past-decisions")
+        self._prepared = tenant, task
+
+    async def close(self) -> None:
+        """Stop what `prepare` began."""
+        if self._prepared is not None:
+            await end(self._prepared[1])
 
     async def of(self, tenant: str) -> Replayable:
         """Return the decisions that had a similar candidate. Raises `StoreError`."""
+        if self._prepared is not None and self._prepared[0] == tenant:
+            await asyncio.wait({self._prepared[1]})  # not to read the same twice
+        return await self._of(tenant)
+
+    async def _prepare(self, tenant: str) -> None:
+        try:
+            await self._of(tenant)
+        except StoreError:
+            self._metrics.swallowed("past-decisions")
+
+    async def _of(self, tenant: str) -> Replayable:
         stored = await self._log.near_stored(tenant)
         found: dict[str, PastDecision | None] = {}
         new: list[tuple[str, bytes]] = []

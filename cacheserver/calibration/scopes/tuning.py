@@ -20,6 +20,7 @@ from cacheserver.cache.store.decision_filters import ROW, Rows
 from cacheserver.cache.store.decision_index import MILLIONTHS, short
 from cacheserver.cache.store.decision_search import DecisionSearch
 from cacheserver.calibration.answers.beginnings import AnswerBeginnings
+from cacheserver.calibration.past_decisions import PastDecisions
 from cacheserver.calibration.scopes.reports import ScopeDay, ScopeReports, labels_by
 from cacheserver.calibration.scopes.traffic import Bars, covered_s, served, wrong_of
 from cacheserver.calibration.target_bars import TargetBars
@@ -53,6 +54,7 @@ class ScopeTuning:
         self,
         *,
         reports: ScopeReports,
+        past: PastDecisions,
         search: DecisionSearch,
         verdicts: Verdicts,
         answers: AnswerBeginnings,
@@ -60,6 +62,7 @@ class ScopeTuning:
         clock: Callable[[], float],
     ) -> None:
         self._reports = reports
+        self._past = past
         self._search = search
         self._verdicts = verdicts
         self._answers = answers
@@ -82,10 +85,13 @@ class ScopeTuning:
         near, left_out = await asyncio.to_thread(_nearest, day, scale, in_force, limit)
         # Figures do not depend on how many questions are shown.
         wide = limit if scale == "similarity" else max(limit, _SUPPORT_READ)
-        read, _ = await asyncio.to_thread(_nearest, day, scale, in_force, wide)
+        read = near
+        if wide > limit:
+            read, _ = await asyncio.to_thread(_nearest, day, scale, in_force, wide)
         records = await self._records(tenant.name, read)
         lacking = [id for id, one in records.items() if _lacks_support(one, scale)]
         questions = await self._questions(tenant, scale, near, records, day.state)
+        self._past.prepare(tenant.name)
         return {
             **day.report,
             "scale": scale,

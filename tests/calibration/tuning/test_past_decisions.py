@@ -8,9 +8,11 @@ import pytest
 
 from cacheserver.calibration.past_decisions import PastDecisions
 from cacheserver.core import json_text
+from cacheserver.core.errors import StoreError
 from cacheserver.english.language import english
 from cacheserver.languages.rules import languages
 from cacheserver.matching.language import ALL_VETOES, Language, vetoes_between
+from cacheserver.observability.metrics import Metrics
 from tests.house import ADMIN_KEY, House
 
 ADMIN = {"x-api-key": ADMIN_KEY}
@@ -45,8 +47,13 @@ class Log:
         self.stored[id] = json_text.dumps(found)
 
 
-def reader(log: Log, language: Language) -> PastDecisions:
-    return PastDecisions(log, made=lambda row: "embedder" not in row, language=language)  # type: ignore[arg-type]
+def reader(log: Log, language: Language, metrics: Metrics | None = None) -> PastDecisions:
+    return PastDecisions(
+        log,  # type: ignore[arg-type]
+        made=lambda row: "embedder" not in row,
+        language=language,
+        metrics=metrics or Metrics(),
+    )
 
 
 @pytest.mark.parametrize("language", [english(), languages()])
@@ -95,3 +102,48 @@ async def test_an_erased_question_is_in_no_dry_run_after_it(house: House) -> Non
     assert erased.status_code == 200, erased.text
     tried = (await house.http.put(path, headers=ADMIN, json=change)).json()["would_have"]
     assert (tried["replayed"]["decisions"], tried["questions"]["items"]) == (0, [])
+
+
+async def test_decisions_are_read_once_before_the_first_dry_run_asks() -> None:
+    log = Log()
+    log.record("one", "a?", "b?")
+    pasts = reader(log, english())
+    pasts.prepare("t")
+    pasts.prepare("another")  # one at a time
+    assert len((await pasts.of("t")).decisions) == 1
+    pasts.prepare("t")
+    assert len((await pasts.of("t")).decisions) == 1
+    assert log.read == ["one"]
+    await pasts.close()
+
+
+async def test_a_store_that_fails_in_the_background_is_counted(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    log, metrics = Log(), Metrics()
+    log.record("one", "a?", "b?")
+    pasts = reader(log, english(), metrics)
+
+    async def fails(tenant: str) -> list[tuple[str, bytes]]:
+        raise StoreError("away")
+
+    with monkeypatch.context() as away:
+        away.setattr(log, "near_stored", fails)
+        pasts.prepare("t")
+        with pytest.raises(StoreError):
+            await pasts.of("t")
+    assert b'cacheserver_swallowed_total{site="past-decisions"} 1.0' in metrics.render()
+    assert len((await pasts.of("t")).decisions) == 1
+    await pasts.close()
+
+
+async def test_the_tuning_screen_prepares_dry_runs_of_its_tenant(house: House) -> None:
+    await house.ask("What is the capital of France?")
+    await house.ask("What is the capital city of France?")
+    scope = (await house.http.get("/admin/v1/scopes?tenant=default", headers=ADMIN)).json()
+    path = f"/admin/v1/scopes/default/{scope['items'][0]['scope']}/tuning"
+    assert (await house.http.get(path, headers=ADMIN)).status_code == 200
+    past = house.parts.calibration.what_if._decisions
+    assert past._prepared is not None
+    await past._prepared[1]
+    assert len(past._kept) == 1

@@ -243,8 +243,8 @@ def _ordered(hours: Hours, filters: Filters, after: _Place | None, *, by_cost: b
 def _mentioning(values: Sequence[bytes | None], text: str) -> list[int]:
     """Return the places of records that may have a text."""
     there = [place for place, value in enumerate(values) if value is not None]
-    details = [stored_row.parted(values[place] or b"").details for place in there]
-    plain = [found or values[place] or b"" for found, place in zip(details, there, strict=True)]
+    some = [values[place] or b"" for place in there]
+    plain = [stored_row.details_of(value) or value for value in some]
     return [there[place] for place in text_filter.mentioning(plain, text)]
 
 

@@ -21,6 +21,7 @@ from cacheserver.core.errors import BadRequest
 from cacheserver.core.ledger_row import Row
 from cacheserver.core.types import FIRST_EMBEDDER
 from cacheserver.ledger.writer import Ledger
+from cacheserver.storage import stored_row
 from cacheserver.storage.connection import Connection, command
 from cacheserver.storage.stored_row import Details
 from tests.ledger.rows import AT, row
@@ -198,6 +199,17 @@ async def test_a_search_finds_what_a_filter_of_all_records_finds(
 def plain(number: int, asked: str = "how?", **given: Any) -> tuple[Row, Details]:
     one = row(id=f"dec_{number:024x}", **{"at": AT + number, **given})
     return one, details(scope="", namespace="default", asked=asked, near=(0.9, None, None))
+
+
+@pytest.mark.parametrize("facts", [b"", b"\n" * stored_row.FACTS_BYTES])
+@pytest.mark.parametrize("near", [True, False])
+@pytest.mark.parametrize("kept", [b"", b"[1]", b"\n\x00"])
+def test_details_are_those_of_the_parted_record(facts: bytes, near: bool, kept: bytes) -> None:
+    packed = stored_row.encode(row())
+    record = stored_row.joined_with(packed, kept, Details(b"", near, facts))
+    for one in (record, packed, stored_row.joined(packed)):
+        assert stored_row.details_of(one) == (stored_row.parted(one).details or b"")
+    assert stored_row.details_of(record) == kept
 
 
 async def test_a_text_is_found_in_any_case_however_it_is_written_down(

@@ -101,18 +101,32 @@ def install(
     app.add_middleware(Boundary, failed=failed, respond=_response, observers=observers)
 
 
-def shape(type: str, message: str, request_id: str, field: str | None = None) -> bytes:
-    """Return an error in Anthropic's JSON shape; `field` is the part of the request at fault."""
-    error = {"type": type, "message": message}
+def shape(
+    type: str,
+    message: str,
+    request_id: str,
+    field: str | None = None,
+    details: Sequence[BadRequest] = (),
+) -> bytes:
+    """Return an error in Anthropic's JSON shape; `field` is the part of the request at fault.
+
+    `details` are the errors of all parts at fault, if there are several.
+    """
+    error: dict[str, Any] = {"type": type, "message": message}
     if field is not None:
         error["field"] = field
+    if details:
+        error["details"] = [{"field": one.field, "message": one.message} for one in details]
     return json_text.dumps({"type": "error", "error": error, "request_id": request_id})
 
 
 def _response(request: Request, error: Exception) -> Response:
     """Return an error's response in Anthropic's shape; `UpstreamError` is passed on unchanged."""
     headers: Mapping[str, str] = {}
-    field = error.field if isinstance(error, BadRequest) else None
+    field, details = None, tuple[BadRequest, ...]()
+    if isinstance(error, BadRequest):
+        field = error.field
+        details = (error, *error.others) if error.others else ()
     match error:
         case UpstreamError():
             headers = {n: v for n, v in error.headers.items() if n.lower() not in _NOT_PASSED_ON}
@@ -149,7 +163,7 @@ def _response(request: Request, error: Exception) -> Response:
     if request.scope["path"].startswith("/v1/"):
         # Refused before the cache was looked at; what got further says so itself.
         headers = {"x-cache": "bypass", "x-cache-reason": "refused", **headers}
-    body = shape(kind, message, _id_of(request), field)
+    body = shape(kind, message, _id_of(request), field, details)
     return Response(body, status, headers, media_type="application/json")
 
 

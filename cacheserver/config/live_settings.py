@@ -10,6 +10,7 @@ from collections.abc import Collection, Iterable, Mapping
 from typing import Any, Final
 
 from pydantic import SecretStr, ValidationError
+from pydantic_core import ErrorDetails
 
 from cacheserver.config.settings import Settings
 from cacheserver.config.sources import variable
@@ -37,29 +38,37 @@ def check_names(names: Iterable[str]) -> None:
 
 
 def changed(base: Settings, own: Mapping[str, Any], *, asked: Collection[str] = ()) -> Settings:
-    """Return `base` with the values of `own`. Raises `BadRequest` naming the field that is wrong.
+    """Return `base` with the values of `own`. Raises `BadRequest` naming the fields that are wrong.
 
     Where several contradict each other, one of `asked` is named. A target takes the place of the
     environment's similarity: a bar is decided in one way.
     """
     check_names(own)
-    for name, value in own.items():
-        if isinstance(value, bool) or not isinstance(value, int | float | str):
-            raise BadRequest(name, "must be a number or a text")
+    if wrong_types := [
+        BadRequest(name, "must be a number or a text")
+        for name, value in own.items()
+        if isinstance(value, bool) or not isinstance(value, int | float | str)
+    ]:
+        raise BadRequest.of(wrong_types)
     given = {name: getattr(base, name) for name in base.model_fields_set}
     if "target" in own:
         given.pop("similarity", None)
     try:
         found = Settings(**{**given, **own})
     except ValidationError as wrong:
-        first = wrong.errors(include_url=False, include_input=False, include_context=False)[0]
+        errors = wrong.errors(include_url=False, include_input=False, include_context=False)
     else:
         _check_least(found, own)
         return found
-    message = str(first["msg"]).removeprefix("Value error, ")
+    raise BadRequest.of([_refused(error, asked) for error in errors])
+
+
+def _refused(error: ErrorDetails, asked: Collection[str]) -> BadRequest:
+    """Return the error of a setting in our words."""
+    message = str(error["msg"]).removeprefix("Value error, ")
     blamed = [name for name in asked if f"`{variable(name)}`" in message]  # by a rule on several
-    named = str(first["loc"][0]) if first["loc"] else next(iter((*blamed, *asked)), "settings")
-    raise BadRequest(named, message[:1].lower() + message[1:])
+    named = str(error["loc"][0]) if error["loc"] else next(iter((*blamed, *asked)), "settings")
+    return BadRequest(named, message[:1].lower() + message[1:])
 
 
 def readable(base: Settings, own: Mapping[str, Any]) -> dict[str, Any]:

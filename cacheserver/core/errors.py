@@ -32,7 +32,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from difflib import get_close_matches
 from typing import ClassVar, Literal, TypeAlias
 
@@ -63,11 +63,26 @@ class CallerError(CacheServerError):
 
 
 class BadRequest(CallerError):
-    """Raised for a malformed request; `field` names the part."""
+    """Raised for a malformed request; `field` names the part.
+
+    `others` are those of other parts that are wrong as well, where all were looked for.
+    """
 
     def __init__(self, field: str, message: str) -> None:
         super().__init__(f"`{field}`: {message}")
         self.field = field
+        self.others: tuple[BadRequest, ...] = ()
+
+    @staticmethod
+    def of(errors: Sequence[BadRequest]) -> BadRequest:
+        """Return the first of some errors, with the others: one for each field."""
+        by_field: dict[str, BadRequest] = {}
+        for error in errors:
+            for one in (error, *error.others):
+                by_field.setdefault(one.field, one)
+        first, *others = by_field.values()
+        first.others = tuple(others)
+        return first
 
 
 def unknown(kind: str, given: str, known: Iterable[str]) -> str:

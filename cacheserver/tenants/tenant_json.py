@@ -14,7 +14,7 @@ from typing import Annotated, Any, Final, get_type_hints
 
 import orjson
 from pydantic import AfterValidator, BaseModel, BeforeValidator, Field, TypeAdapter, ValidationError
-from pydantic_core import to_json
+from pydantic_core import ErrorDetails, to_json
 
 from cacheserver.cache import controls
 from cacheserver.core import json_text, tiers
@@ -73,6 +73,7 @@ _SETTINGS: Final[dict[str, TypeAdapter[Any]]] = {
     "scope_bars": TypeAdapter(dict[Annotated[str, SCOPE], _Bar]),
     "verify": TypeAdapter(Annotated[VerificationRules, BeforeValidator(_verify)]),
 }
+_MOST_WRONG: Final = 20  # parts of one setting that an error names
 _UNKNOWN: Final = ("extra_forbidden", "unexpected_keyword_argument")  # of models, of dataclasses
 # Settings whose unknown fields are answered with the names of those there are.
 _KNOWN: Final[Mapping[str, frozenset[str]]] = {
@@ -135,11 +136,15 @@ def changes(before: Tenant, after: Tenant) -> dict[str, Any]:
 
 
 def _settings(name: str, own: Mapping[str, Any], defaults: Tenant) -> Settings:
-    """Return the settings in force. Raises `BadRequest` naming the first that is invalid."""
-    found = {
-        field: _parse(_SETTINGS[field], field, value)
-        for field, value in merge(as_json(defaults, own), own).items()
-    }
+    """Return the settings in force. Raises `BadRequest` naming all that are invalid."""
+    found, wrong = dict[str, Any](), list[BadRequest]()
+    for field, value in merge(as_json(defaults, own), own).items():
+        try:
+            found[field] = _parse(_SETTINGS[field], field, value)
+        except BadRequest as error:
+            wrong.append(error)
+    if wrong:
+        raise BadRequest.of(wrong)
     tenant = replace(defaults, name=name, **found)
     if tenant.no_content and tenant.caching.prewarm:
         message = (
@@ -221,13 +226,18 @@ def _bars(given: Mapping[str, Any]) -> list[dict[str, Any]]:
 
 
 def _parse(kind: TypeAdapter[Any], field: str, value: object) -> Any:
-    """Parse a setting as strict JSON. Raises `BadRequest` naming the field that is wrong."""
+    """Parse a setting as strict JSON. Raises `BadRequest` naming the parts that are wrong."""
     try:
         return kind.validate_json(to_json(value), strict=True)
     except ValidationError as wrong:
-        first = wrong.errors(include_url=False, include_input=False, include_context=False)[0]
-    where = [field, *(str(part) for part in first["loc"] if part != "[key]")]
-    if first["type"] in _UNKNOWN and field in _KNOWN:
-        raise Unknown(".".join(where[:-1])[:128], "field", where[-1], _KNOWN[field])
-    message = first["msg"].removeprefix("Value error, ")
-    raise BadRequest(".".join(where)[:128], message[:1].lower() + message[1:])
+        errors = wrong.errors(include_url=False, include_input=False, include_context=False)
+    raise BadRequest.of([_refused(field, one) for one in errors[:_MOST_WRONG]])
+
+
+def _refused(field: str, error: ErrorDetails) -> BadRequest:
+    """Return the error of a part of a setting in our words."""
+    where = [field, *(str(part) for part in error["loc"] if part != "[key]")]
+    if error["type"] in _UNKNOWN and field in _KNOWN:
+        return Unknown(".".join(where[:-1])[:128], "field", where[-1], _KNOWN[field])
+    message = error["msg"].removeprefix("Value error, ")
+    return BadRequest(".".join(where)[:128], message[:1].lower() + message[1:])

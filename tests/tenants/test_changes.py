@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Mapping
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import orjson
@@ -344,3 +345,27 @@ async def test_a_keys_end_and_label_can_be_changed(house: House) -> None:
         refused = await house.http.put(path, headers=ADMIN, json=fields)
         assert (refused.status_code, next(iter(fields)) in refused.text) == (400, True), fields
     assert (await house.http.put("/admin/v1/keys/x", headers=ADMIN, json={})).status_code == 404
+
+
+async def test_all_that_is_wrong_in_a_change_is_named_at_once(tmp_path: Path) -> None:
+    async with House.open(tmp_path) as house:
+        wrong = {
+            "stale_s": -1,
+            "budgets": {"daily": {"usd": -1}, "at_limit": "shout"},
+            "bar": {"target": 0.9},
+            "shadow": True,
+        }
+        got = await house.http.put("/admin/v1/tenants/shop", headers=ADMIN, json=wrong)
+        assert got.status_code == 400, got.text
+        error = got.json()["error"]
+        fields = {one["field"] for one in error["details"]}
+        assert fields == {"stale_s", "budgets.daily.usd", "budgets.at_limit", "bar.target"}
+        assert all(f"`{one['field']}`" in one["message"] for one in error["details"])
+        first = error["details"][0]
+        assert (error["field"], error["message"]) == (first["field"], first["message"])
+        one = await house.http.put("/admin/v1/tenants/shop", headers=ADMIN, json={"stale_s": -1})
+        assert one.json()["error"]["field"] == "stale_s"
+        assert "details" not in one.json()["error"]
+        live = {"max_wait_s": -1, "top_k": 0}
+        got = await house.http.put("/admin/v1/settings", headers=ADMIN, json=live)
+        assert {one["field"] for one in got.json()["error"]["details"]} == live.keys()

@@ -1,12 +1,13 @@
 // Calls to the API. The browser sends the session's cookie; changes carry the CSRF token too.
 
-/** An error that the server, or the way to it, answered with. `field` is the part at fault. */
+/** An error that the server, or the way to it, answered with. `field` is the part at fault; `details` are all of them. */
 export class ApiError extends Error {
-  constructor(status, { type, message, field = null, requestId = null }) {
+  constructor(status, { type, message, field = null, details = null, requestId = null }) {
     super(message);
     this.status = status;
     this.type = type;
     this.field = field;
+    this.details = details ?? (field === null ? [] : [{ field, message }]);
     this.requestId = requestId;
   }
 
@@ -98,6 +99,7 @@ async function call(method, url, body, signal) {
     type: said.type ?? "error",
     message: said.message ?? `The server answered ${response.status}.`,
     field: said.field ?? null,
+    details: said.details ?? null,
     requestId: answer?.request_id ?? response.headers.get("request-id"),
   });
 }

@@ -5,8 +5,8 @@ import { Button } from "./parts.js";
 
 /**
  * State of a form: `{values, set(name, value), errors, problem, busy, changed, submit, reset}`.
- * `save(values)` sends them; an `ApiError` with a `field` is shown at that field (`names` translates
- * the server's name into the form's), any other above the buttons.
+ * `save(values)` sends them; an `ApiError` is shown at each field that its `details` name (`names`
+ * translates the server's name into the form's), any other above the buttons.
  */
 export function useForm(initial, save, { names = (field) => field } = {}) {
   const [values, setValues] = useState(initial);
@@ -25,13 +25,13 @@ export function useForm(initial, save, { names = (field) => field } = {}) {
     try {
       await save(values);
     } catch (error) {
-      const field = error.field && names(error.field);
-      if (field && field in values) {
-        setErrors({ [field]: fieldMessage(error.message) });
+      const wrong = (error.details ?? []).map((one) => [names(one.field), fieldMessage(one.message)]).reverse();
+      const shown = wrong.filter(([field]) => field in values);
+      if (shown.length > 0) {
+        setErrors(Object.fromEntries(shown)); // the first of a field stands
         requestAnimationFrame(() => document.querySelector("[aria-invalid=true]")?.focus());
-      } else {
-        setProblem(error);
       }
+      if (shown.length < Math.max(1, wrong.length)) setProblem(error);
     } finally {
       setBusy(false);
     }

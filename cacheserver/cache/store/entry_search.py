@@ -256,13 +256,11 @@ class EntrySearch:
     async def _rows(self, ids: Sequence[str], wanted: EntryFilter) -> list[_Row]:
         """Return what is known without the entries themselves, of those that may match."""
         metas = await command(self._redis, "HMGET", f"{self._prefix}ids", *ids)
-        rows = []
-        for id, meta in zip(ids, metas, strict=True):
-            if meta is not None:
-                fingerprint, size, _, tenant, groups, *_ = orjson.loads(meta)
-                row = _Row(id, fingerprint, int(size), tenant, groups)
-                if _may_match(row, wanted):
-                    rows.append(row)
+
+        def work() -> list[_Row]:
+            return [row for row in _read_rows(ids, metas) if _may_match(row, wanted)]
+
+        rows = work() if len(ids) <= _AT_ONCE else await asyncio.to_thread(work)
         if wanted.hits_min is None and wanted.hits_max is None:
             return rows
         least, most = wanted.hits_min or 0, wanted.hits_max
@@ -281,6 +279,14 @@ class EntrySearch:
         keys = [f"{self._prefix}{kind}:{row.fingerprint}" for row in rows]
         found: list[bytes | None] = await command(self._redis, "MGET", *keys) if keys else []
         return found
+
+
+def _read_rows(ids: Sequence[str], metas: Sequence[bytes | None]) -> Iterator[_Row]:
+    """Yield what is stored of ids, without those that are gone."""
+    for id, meta in zip(ids, metas, strict=True):
+        if meta is not None:
+            fingerprint, size, _, tenant, groups = orjson.loads(meta)[:5]
+            yield _Row(id, fingerprint, int(size), tenant, groups)
 
 
 def _sorted(runs: Sequence[_Ids]) -> _Ids:

@@ -28,6 +28,7 @@ from cacheserver.storage import connection
 from cacheserver.storage.connection import RESTORING, SCHEMA
 from cacheserver.storage.disk import sync_directory
 from cacheserver.storage.key_scan import scan_keys
+from cacheserver.tenants.audit_trail import AuditTrail, by_command
 
 _DERIVED: Final = ("index.snapshot",)  # that does not fit another store
 
@@ -163,6 +164,8 @@ async def _fill(settings: Settings, url: str, source: Source, folder: Path) -> N
     try:
         await key_copy.write_keys(redis, commands())
         await data_keys.restore(redis, source.rows, prefix=settings.redis_prefix)
+        record = by_command("restore", target={"file": source.path.name[:200]})
+        await AuditTrail(redis, prefix=settings.redis_prefix).add(record)
     finally:
         await redis.aclose()
 

@@ -12,7 +12,9 @@ shows. It is no content, so an erasure leaves it.
 
 from __future__ import annotations
 
+import getpass
 import re
+import time
 from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any, Final
@@ -52,6 +54,26 @@ class AuditRecord:
     changes: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)  # as of `differences`
     status: int | None = None  # of the response; None: recorded before the change was made
     request_id: str | None = None
+
+
+def by_command(
+    change: str, *, tenant: str | None = None, target: Mapping[str, str] | None = None
+) -> AuditRecord:
+    """Return the record of a command that changed something: its author is the machine's user."""
+    try:
+        user = getpass.getuser()
+    except OSError:  # a user id without a name, as in containers
+        user = "unknown"
+    return AuditRecord(
+        at=round(time.time(), 3),
+        who=f"command line ({user})",
+        key_id=None,
+        role="all",
+        method="command",
+        route=f"cacheserver {change}",
+        tenant=tenant,
+        target=target or {},
+    )
 
 
 @dataclass(frozen=True, slots=True)

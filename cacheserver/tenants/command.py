@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import getpass
 import time
 from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
@@ -288,27 +287,14 @@ async def _record(
     tenant: str | None = None,
 ) -> None:
     """Record a change in the audit trail. Who made it is the user of this machine."""
-    from cacheserver.tenants.audit_trail import AuditRecord, AuditTrail
+    from cacheserver.tenants.audit_trail import AuditTrail, by_command
 
     target = {
         name: str(value)[:200]
         for name in ("id", "name", "role")
         if (value := getattr(args, name, None)) is not None
     }
-    try:
-        user = getpass.getuser()
-    except OSError:  # a user id without a name, as in containers
-        user = "unknown"
-    record = AuditRecord(
-        at=round(time.time(), 3),
-        who=f"command line ({user})",
-        key_id=None,
-        role="all",
-        method="command",
-        route=f"cacheserver {change}",
-        tenant=tenant,
-        target=target,
-    )
+    record = by_command(change, tenant=tenant, target=target)
     await AuditTrail(redis, prefix=settings.redis_prefix).add(record)
 
 

@@ -20,7 +20,7 @@ from cacheserver.embedded.process import find_server
 from cacheserver.embedded.store import EmbeddedStore
 from cacheserver.storage import stored_row
 from cacheserver.storage.connection import Connection, command, connect
-from tests.house import House, came_from
+from tests.house import ADMIN_KEY, House, came_from
 from tests.ledger.rows import row
 from tests.redis_servers import serving
 
@@ -30,11 +30,13 @@ def quiet(line: str) -> None:
 
 
 async def contents(redis: Connection, prefix: str = "") -> dict[bytes, Any]:
-    """Every key with what it holds and whether it ends."""
+    """Every key with what it holds and whether it ends, but the trail, in which a restore is."""
     found: dict[bytes, Any] = {}
     async for words in key_copy.read_keys(redis, prefix):
         name, key, *rest = words
         assert isinstance(key, bytes)
+        if key.endswith(b"audittrail"):
+            continue
         held = found.setdefault(key, [set(), False])
         if name == "PEXPIREAT":
             held[1] = True
@@ -135,6 +137,9 @@ async def test_a_server_serves_from_what_was_backed_up_while_it_ran(tmp_path: Pa
         assert (await house.ask(key="cs_wrong")).status_code == 401
         assert came_from(await house.ask(key=key))[0] == "exact"
         assert came_from(await house.ask("Asked after the backup?", key=key))[0] == "miss"
+        trail = await house.http.get("/admin/v1/audit-trail", headers={"x-api-key": ADMIN_KEY})
+        newest = trail.json()["items"][0]
+        assert (newest["route"], newest["target"]) == ("cacheserver restore", {"file": "file"})
 
 
 async def test_a_restore_replaces_only_when_asked_to_and_keeps_what_was_there(

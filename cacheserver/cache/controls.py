@@ -41,7 +41,7 @@ _OURS_ELSEWHERE = frozenset({"x-cacheserver-key"})  # the caller's key, read by 
 _ANSWERS = frozenset(
     f"x-cache-{name}"
     for name in (
-        *("reason", "similarity", "probability", "veto", "age", "entry", "decision"),
+        *("reason", "similarity", "probability", "veto", "age", "entry", "decision", "origin"),
         *("route", "plan", "cap", "history", "hits", "status", "lookup"),
     )
 )

@@ -13,7 +13,7 @@ from cacheserver.cache.answer import Answer
 from cacheserver.cache.freshness import bar_of
 from cacheserver.core import json_text
 from cacheserver.core.money import usd
-from cacheserver.core.types import AUTO, MAX_TOKENS, Query
+from cacheserver.core.types import AUTO, MAX_TOKENS, Candidate, Decision, Hit, Query
 
 
 def body_of(asked: Mapping[str, Any]) -> dict[str, Any]:
@@ -50,6 +50,7 @@ def show(query: Query, answer: Answer, now: float, *, others: bool = True) -> di
     return {
         "text": "".join(block["text"] for block in content if block["type"] == "text"),
         "content": content,
+        "origin": _origin(answer.decision, message),
         "decision": explanation.for_caller(explained, asked=query.text, others=others),
         "model": message.get("model"),
         "stop_reason": message.get("stop_reason"),
@@ -61,3 +62,11 @@ def show(query: Query, answer: Answer, now: float, *, others: bool = True) -> di
         "decision_id": answer.decision_id,
         "ttl_s": int(ttl) if (ttl := answer.headers.get("x-cache-ttl")) else None,
     }
+
+
+def _origin(decision: Decision, message: Mapping[str, Any]) -> str:
+    """Return who made an answer: `claude`, `simulated`, `curated` or `own`."""
+    match decision:
+        case Hit(candidate=Candidate(entry=entry)):
+            return entry.origin
+    return "simulated" if cacheability.made_up(message) else "claude"

@@ -76,7 +76,9 @@ class StoredAnswers:
         message, declared = entry.message, query.controls.declared is not None
         if hit.kind == "semantic" or declared:
             message = for_similar(message, declared=declared)
-        saved = self._pricer.cost(entry.model, entry.usage, now)
+        # What an application's own answer would have cost is not known: it saves nothing.
+        own = entry.put_by is not None
+        saved = 0 if own else self._pricer.cost(entry.model, entry.usage, now)
         self._entries.touch(entry, saved or 0)
         self._audit(query, hit)
         settlement = Settlement(
@@ -91,6 +93,8 @@ class StoredAnswers:
     def _audit(self, query: Query, hit: Hit) -> None:
         if hit.candidate is None or query.credential is not None:  # never on the caller's own key
             return
+        if query.controls.only and "verify" in query.controls.off:
+            return  # the caller forbids every call to Claude
         if hit.audit_share > 0 and self._chance() < hit.audit_share:
             verified = hit.reason == "verified"
             self._learner.audit(query, hit.candidate, hit.audit_share, verified=verified)

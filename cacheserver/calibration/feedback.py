@@ -72,7 +72,8 @@ class Feedback:
             entry, record["decision"]["similarity"], "" if stored is None else stored.group
         )
         await self._worker.condemn(tenant, record["fingerprint"], hit, once=decision_id)
-        await self._negative(tenant, record, source="feedback")
+        if entry.origin != "own":  # an answer that was put teaches nothing about Claude's
+            await self._negative(tenant, record, source="feedback")
         return {"verdict": "bad", "entry_id": entry.id, "done": "tombstoned"}
 
     async def _for_review(
@@ -80,7 +81,8 @@ class Feedback:
     ) -> dict[str, Any]:
         self._journal.count(tenant, {"feedback_good": 1})
         # The evidence of a miss is that of the nearest entry, not of what the caller was given.
-        if record is None or record["decision"]["kind"] != "semantic":
+        decided = None if record is None else record["decision"]["kind"]
+        if record is None or decided != "semantic" or entry.origin == "own":
             return {"verdict": "good", "entry_id": entry.id, "done": "counted"}
         decision = record["decision"]
         item: dict[str, Any] = {

@@ -8,6 +8,7 @@ from cacheserver.client.client import AsyncClient, Client, Report
 from cacheserver.client.stream import AsyncStream, Stream
 from cacheserver.client.types import (
     Answer,
+    Asked,
     AuthenticationError,
     BadRequestError,
     CacheMode,
@@ -17,14 +18,17 @@ from cacheserver.client.types import (
     NotCachedError,
     NotFoundError,
     Options,
+    PutOptions,
     RateLimitError,
     StatusError,
+    Stored,
     UnexpectedAnswer,
     UpstreamFailed,
 )
 
 __all__ = [
     "Answer",
+    "Asked",
     "AsyncClient",
     "AsyncStream",
     "AuthenticationError",
@@ -37,9 +41,11 @@ __all__ = [
     "NotCachedError",
     "NotFoundError",
     "Options",
+    "PutOptions",
     "RateLimitError",
     "Report",
     "StatusError",
+    "Stored",
     "Stream",
     "UnexpectedAnswer",
     "UpstreamFailed",

@@ -25,11 +25,15 @@ from cacheserver.client import http as wire
 from cacheserver.client.stream import AsyncStream, Stream
 from cacheserver.client.types import (
     Answer,
+    Asked,
     ClientError,
     ConnectionFailed,
     Erasure,
+    NotCachedError,
     Options,
     Purge,
+    PutOptions,
+    Stored,
 )
 
 DEFAULT_URL = "http://127.0.0.1:8080"  # where `scripts/serve` listens
@@ -131,6 +135,22 @@ class Client(_Common):
         response = self._send(wire.question(prompt, **options))
         return wire.read_answer(response.status_code, response.headers, response.content)
 
+    def get(self, prompt: str | None = None, **options: Unpack[Asked]) -> Answer | None:
+        """Look up a stored answer; None if none may be served. Claude is asked nothing."""
+        try:
+            response = self._send(wire.get(prompt, **options))
+        except NotCachedError:
+            return None
+        return wire.read_answer(response.status_code, response.headers, response.content)
+
+    def put(self, prompt: str | None, answer: str, **options: Unpack[PutOptions]) -> Stored:
+        """Store an answer of your own, which is served like Claude's and marked `own`.
+
+        Needs a key with the role `write`, or an admin key and `tenant`.
+        """
+        response = self._send(wire.put(prompt, answer, **options))
+        return wire.read_stored(response.status_code, response.headers, response.content)
+
     @contextmanager
     def stream(self, prompt: str | None = None, **options: Unpack[Options]) -> Iterator[Stream]:
         """Stream the answer to a prompt: iterate over the events, or over `text()`."""
@@ -223,6 +243,22 @@ class AsyncClient(_Common):
         """Answer a prompt, or `messages`. See `Options`."""
         response = await self._send(wire.question(prompt, **options))
         return wire.read_answer(response.status_code, response.headers, response.content)
+
+    async def get(self, prompt: str | None = None, **options: Unpack[Asked]) -> Answer | None:
+        """Look up a stored answer; None if none may be served. Claude is asked nothing."""
+        try:
+            response = await self._send(wire.get(prompt, **options))
+        except NotCachedError:
+            return None
+        return wire.read_answer(response.status_code, response.headers, response.content)
+
+    async def put(self, prompt: str | None, answer: str, **options: Unpack[PutOptions]) -> Stored:
+        """Store an answer of your own, which is served like Claude's and marked `own`.
+
+        Needs a key with the role `write`, or an admin key and `tenant`.
+        """
+        response = await self._send(wire.put(prompt, answer, **options))
+        return wire.read_stored(response.status_code, response.headers, response.content)
 
     @asynccontextmanager
     async def stream(

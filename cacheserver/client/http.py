@@ -11,6 +11,7 @@ from urllib.parse import quote, urlencode
 
 from cacheserver.client.types import (
     Answer,
+    Asked,
     AuthenticationError,
     BadRequestError,
     Decision,
@@ -19,8 +20,10 @@ from cacheserver.client.types import (
     NotFoundError,
     Options,
     Purge,
+    PutOptions,
     RateLimitError,
     StatusError,
+    Stored,
     UnexpectedAnswer,
     UpstreamFailed,
 )
@@ -78,14 +81,30 @@ def question(
         for name, value in fields.items()
         if value is not None and value is not False
     }
-    return _post("/v1/query", given)
+    return _sent("POST", "/v1/query", given)
+
+
+def get(prompt: str | None = None, **options: Unpack[Asked]) -> Call:
+    """Build the call for a look-up, for which Claude is asked nothing at all."""
+    _refuse_unknown("look-up", options, Asked)
+    return question(prompt, **options, cache="only", levers_off=["verify"])
+
+
+def put(prompt: str | None, answer: str, **options: Unpack[PutOptions]) -> Call:
+    """Build the call that stores an answer."""
+    _refuse_unknown("stored answer", options, PutOptions)
+    if (prompt is None) == (options.get("messages") is None):
+        raise ValueError("give either `prompt` or `messages`")
+    fields = {"prompt": prompt, "answer": answer, **options}
+    given = {name: value for name, value in fields.items() if value is not None}
+    return _sent("PUT", "/v1/entries", given)
 
 
 def purge(**selector: Unpack[Purge]) -> Call:
     given = _given(selector, Purge)
     if len(given) != 1:
         raise ValueError("give one of `entry_id`, `tag`, `context` and `namespace`")
-    return _post("/v1/purge", given)
+    return _sent("POST", "/v1/purge", given)
 
 
 def erase(*, of: str | None = None, **selector: Unpack[Erasure]) -> Call:
@@ -95,7 +114,7 @@ def erase(*, of: str | None = None, **selector: Unpack[Erasure]) -> Call:
             f"give one of {', '.join(f'`{name}`' for name in Erasure.__annotations__)}"
         )
     path = "/v1/erase" if of is None else f"/admin/v1/tenants/{quote(of, safe='')}/erase"
-    return _post(path, given)
+    return _sent("POST", path, given)
 
 
 def delete_tenant(name: str, confirm: str) -> Call:
@@ -247,6 +266,15 @@ def read_answer(status: int, headers: Mapping[str, str], body: bytes) -> Answer:
         entry_id=found.get("entry_id"),
         decision_id=found.get("decision_id") or headers.get("x-cache-decision"),
         request_id=headers.get("request-id"),
+        origin=str(found.get("origin") or "claude"),
+    )
+
+
+def read_stored(status: int, headers: Mapping[str, str], body: bytes) -> Stored:
+    """Read the outcome of a `put`."""
+    found = read_object(status, headers, body)
+    return Stored(
+        found.get("entry_id"), found.get("ttl_s"), found.get("replaced"), found.get("unstored")
     )
 
 
@@ -303,8 +331,8 @@ def _refuse_unknown(what: str, given: Mapping[str, object], shape: type) -> None
         raise TypeError(f"a {what} has no {', '.join(map(repr, sorted(unknown)))}")
 
 
-def _post(path: str, body: Mapping[str, Any]) -> Call:
-    return Call("POST", path, json.dumps(body, allow_nan=False).encode())
+def _sent(method: str, path: str, body: Mapping[str, Any]) -> Call:
+    return Call(method, path, json.dumps(body, allow_nan=False).encode())
 
 
 def _object(body: bytes) -> dict[str, Any] | None:

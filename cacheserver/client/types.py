@@ -25,25 +25,38 @@ from cacheserver.core.types import Usage
 CacheMode: TypeAlias = Literal["default", "refresh", "only", "off"]
 
 
-class Options(TypedDict, total=False):
-    """Options of a query besides the prompt. The server has a default for each."""
+class Asked(TypedDict, total=False):
+    """Fields of a question besides the prompt. The server has a default for each."""
 
     messages: Sequence[Mapping[str, Any]]  # instead of a prompt
     system: str | Sequence[Mapping[str, Any]]
     model: str  # "auto": the cheapest that can
     max_tokens: int
-    ttl_s: int  # 0: do not store
-    tags: Sequence[str]  # to purge by
     namespace: str
-    cache: CacheMode  # refresh: ask Claude and replace; only: never ask Claude; off: share nothing
     task: str  # what kind of work it is; part of what is asked
     requires_deep_analysis: bool  # never answered with what was not asked for that
-    conversation: str  # a name of yours: the turns so far are kept by the server and come before
     schema: Mapping[str, Any]  # a JSON schema that the answer follows; part of what is asked
     question: str  # what a larger prompt asks, stand-alone; where the tenant's settings allow it
     context: str | Sequence[str]  # keys of what the answer rests on, such as "kb@v42"; to purge by
     context_blocks: Sequence[str]  # what these replace: "system.1", "messages.0:-1", ...
     actor: str  # the end user who asks; kept as a digest only
+
+
+class PutOptions(Asked, total=False):
+    """Options of an answer of your own, besides the prompt."""
+
+    ttl_s: int  # how long to keep it, at most as long as the tenant's settings allow
+    tags: Sequence[str]  # to purge by
+    tenant: str  # with an admin key: whose it is
+
+
+class Options(Asked, total=False):
+    """Options of a query besides the prompt. The server has a default for each."""
+
+    ttl_s: int  # 0: do not store
+    tags: Sequence[str]  # to purge by
+    cache: CacheMode  # refresh: ask Claude and replace; only: never ask Claude; off: share nothing
+    conversation: str  # a name of yours: the turns so far are kept by the server and come before
     # Of "routing", "prompt-caching", "batching", "output-cap", "history", "verify".
     levers_off: Sequence[str]
 
@@ -82,6 +95,17 @@ class Answer:
     entry_id: str | None  # what to purge; None: nothing is stored
     decision_id: str | None
     request_id: str | None
+    origin: str = "claude"  # "claude", "simulated", "curated" by an operator, "own": yours, by put
+
+
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """Outcome of `put`. `unstored` says why nothing was stored, such as `ttl-0`."""
+
+    entry_id: str | None  # what to purge; None: nothing is stored
+    ttl_s: int | None  # as granted
+    replaced: str | None = None  # the id of the answer that it took the place of
+    unstored: str | None = None
 
 
 class Purge(TypedDict, total=False):

@@ -141,10 +141,20 @@ class Entry:
     created_at: float
     expires_at: float  # past it, served only as `stale`
     actor: str | None = None  # who asked for it, as a digest; None: not known
-    # By the simulated Claude, or by an operator: nothing is learned from it.
+    # By the simulated Claude, an operator or an application: nothing is learned from it.
     made_up: bool = False
     conversation: str | None = None  # it was asked in, as a digest; None: in none
-    curated_by: str | None = None  # the admin who wrote the answer; None: Claude did
+    curated_by: str | None = None  # the admin who wrote the answer; None: nobody of them
+    put_by: str | None = None  # the key, or admin, that put an answer of its own; None: none did
+
+    @property
+    def origin(self) -> Literal["claude", "simulated", "curated", "own"]:
+        """Return who made the answer."""
+        if self.curated_by is not None:
+            return "curated"
+        if self.put_by is not None:
+            return "own"
+        return "simulated" if self.made_up else "claude"
 
 
 @dataclass(frozen=True, slots=True)

@@ -103,6 +103,8 @@ class LedgerRecorder:
             )
             return savings.hit_savings(hit.kind, bill), compared
         match hit.candidate:
+            case Candidate(entry=entry) if entry.put_by is not None:
+                return savings.hit_savings(hit.kind, 0), FREE  # no call of Claude's is known for it
             case Candidate(entry=entry):
                 longer = 0
                 if hit.kind == "semantic" and not declared:

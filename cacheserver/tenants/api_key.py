@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import asdict, dataclass, field
-from typing import Any
+from typing import Any, Final, Literal, TypeAlias, get_args
 
 import orjson
 
 from cacheserver.core.errors import StoreError
 from cacheserver.core.rules.limits import Limits
+
+# `ask`: queries. `write`: also stores answers of its own (`PUT /v1/entries`).
+KeyRole: TypeAlias = Literal["ask", "write"]
+KEY_ROLES: Final[tuple[KeyRole, ...]] = get_args(KeyRole)
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,6 +28,7 @@ class ApiKey:
     limits: Limits = field(default_factory=Limits)
     replaced: bool = False  # there is a newer key of the same id
     overlaps_until: float | None = None  # until then the previous key is valid too
+    role: KeyRole = "ask"
     last_used: str | None = None  # a day, as 2026-12-31; None: not since days are recorded
 
 
@@ -48,6 +53,8 @@ def decode(record: bytes | str) -> ApiKey:
             limits=Limits(**values),
             replaced=bool(fields.get("replaced")),
             overlaps_until=fields.get("overlaps_until"),
+            # A role that this version does not know opens no more than asking.
+            role="write" if fields.get("role") == "write" else "ask",
         )
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise StoreError("an API key's record in the store is damaged") from error

@@ -30,7 +30,7 @@ from cacheserver.core.errors import BadRequest, NotFound, StoreError
 from cacheserver.core.rules.limits import Limits
 from cacheserver.storage.connection import PREFIX, Connection, store_errors
 from cacheserver.tenants.access import Access
-from cacheserver.tenants.api_key import ApiKey, decode, digest_of, encode
+from cacheserver.tenants.api_key import ApiKey, KeyRole, decode, digest_of, encode
 from cacheserver.tenants.grace_cache import FRESH_S, GRACE_S, GraceCache
 
 __all__ = ["FRESH_S", "GRACE_S", "KEY_MARK", "ApiKey", "ApiKeys"]
@@ -81,6 +81,7 @@ class ApiKeys:
         *,
         expires_at: float | None = None,
         limits: Limits | None = None,
+        role: KeyRole = "ask",
     ) -> tuple[ApiKey, str]:
         """Create a key. Returns its record and the key itself, which cannot be read again.
 
@@ -91,7 +92,13 @@ class ApiKeys:
         self._check_expiry(expires_at)
         plain, digest = _new_key()
         key = ApiKey(
-            digest[:16], tenant, label, round(self._now(), 3), expires_at, limits or Limits()
+            digest[:16],
+            tenant,
+            label,
+            round(self._now(), 3),
+            expires_at,
+            limits or Limits(),
+            role=role,
         )
         await self._access.require()
         self._closed.forget("")

@@ -49,6 +49,12 @@ def add(line: CommandLine) -> None:
     )
     create.add_argument("--tenant", required=True, help="tenant that the key belongs to")
     create.add_argument("--label", default="", help="a name for the list of keys")
+    create.add_argument(
+        "--role",
+        choices=("ask", "write"),
+        default="ask",
+        help="ask (default); write: also stores answers of its own",
+    )
     create.set_defaults(
         run=lambda args: _with_tenants(args, line, _create(args), change="key create")
     )
@@ -154,7 +160,11 @@ def _revoke_admin(key_id: str) -> AdminCommand:
 def _create(args: argparse.Namespace) -> Command:
     async def run(tenants: Tenants) -> None:
         key, plain = await tenants.create_key(
-            args.tenant, args.label, expires_at=_moment(args.expires), limits=_limits(args)
+            args.tenant,
+            args.label,
+            expires_at=_moment(args.expires),
+            limits=_limits(args),
+            role=args.role,
         )
         print(plain)
         say(f"Key {key.id} of tenant {key.tenant}. It is kept hashed and not shown again.")
@@ -165,6 +175,8 @@ def _create(args: argparse.Namespace) -> Command:
 async def _list(tenants: Tenants) -> None:
     for key in await tenants.list_keys():
         facts = [f"used {key.last_used or 'never'}"]
+        if key.role != "ask":
+            facts.append(key.role)
         if key.expires_at is not None:
             over = key.expires_at <= time.time()
             facts.append(f"{'expired' if over else 'expires'} {_shown(key.expires_at)}")

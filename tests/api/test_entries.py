@@ -334,7 +334,7 @@ async def test_a_curated_answer_is_served_in_place_of_the_old_one(house: House) 
     done = await curate(house, old, text="Paris, of course.")
     assert done.status_code == 200, done.text
     new = done.json()
-    assert (new["source"], new["replaced"], new["tags"]) == ("curated", old, ["geo"])
+    assert (new["origin"], new["replaced"], new["tags"]) == ("curated", old, ["geo"])
     assert new["curated_by"]
     assert (new["cost_usd"], new["pinned"], new["hits"]) == ("0.000000000", True, 0)
     assert new["expires_at"] - new["created_at"] == pytest.approx(3_600)

@@ -127,6 +127,12 @@ BODIES: dict[str, list[dict[str, Any]]] = {
     "POST /v1/messages/count_tokens": [body_of("hi")],
     "POST /v1/messages/batches": [{"requests": [{"custom_id": "a", "params": MESSAGE}]}],
     "POST /v1/query": [ASKED, {"prompt": "hi", "check": {"schema": SCHEMA}}],
+    "PUT /v1/entries": [
+        {"prompt": "hi", "answer": "a", "tags": ["t"], "ttl_s": 5, "namespace": "n", "task": "chat",
+         "schema": {"type": "object"}, "system": "s", "actor": "a", "max_tokens": 5},
+        {"messages": TURNS["messages"], "answer": "a", "question": "q", "context": ["kb@v1"],
+         "context_blocks": ["messages.-1"], "requires_deep_analysis": False, "tenant": None},
+    ],
     "POST /v1/jobs": [
         {"prompt": "hi", "deadline": 60, "webhook": "https://x.example", "when": "batch"}
     ],
@@ -185,7 +191,8 @@ async def house(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[House
     # Each wrong key is held up longer than the last, and here there are hundreds.
     slowdown = Slowdown(sleep=lambda _: asyncio.sleep(0))
     async with House.open(tmp_path_factory.mktemp("nonsense"), slowdown=slowdown) as house:
-        house.http.headers["x-api-key"] = await house.key("default")  # the tests make others
+        _, key = await house.parts.tenants.create_key("default", role="write")
+        house.http.headers["x-api-key"] = key  # the tests make others
         tenant = await house.parts.tenants.get("default")
         declared = DeclaredRules(enabled=True)
         await house.parts.tenants.put(replace(tenant, declared=declared))

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
 from fastapi import APIRouter, Request
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
@@ -34,27 +34,12 @@ from cacheserver.storage import deadline
 router = APIRouter(tags=["query"])
 
 
-class QueryRequest(BaseModel):
-    """A question: `prompt`, or `messages` as the Messages API takes them."""
+class Asked(BaseModel):
+    """Fields of a question: `prompt`, or `messages` as the Messages API takes them, and the rest of
+    its identity.
+    """
 
-    model_config = ConfigDict(
-        extra="forbid",
-        strict=True,
-        json_schema_extra={
-            "examples": [
-                {"prompt": "How do I reset my password?"},
-                {
-                    "prompt": "Summarise this ticket.",
-                    "system": "You are a support agent.",
-                    "model": "claude-sonnet-5-5",
-                    "max_tokens": 300,
-                    "ttl_s": 86400,
-                    "tags": ["ticket:42"],
-                },
-                {"prompt": "What changed today?", "cache": "refresh"},
-            ]
-        },
-    )
+    model_config = ConfigDict(extra="forbid", strict=True)
 
     prompt: str | None = Field(None, description="The question. This or `messages`.", min_length=1)
     messages: list[dict[str, Any]] | None = Field(
@@ -70,26 +55,10 @@ class QueryRequest(BaseModel):
     )
     tags: list[str] | None = Field(None, description="To purge by, later.")
     namespace: str | None = Field(None, description="A partition of your own; `default` if absent.")
-    cache: Literal["default", "refresh", "only", "off"] = Field(
-        "default",
-        description="`refresh`: ask Claude and replace. `only`: a stored answer or 404. "
-        "`off`: neither read nor stored.",
-    )
-    stream: bool = Field(False, description="Answer as Anthropic's server-sent events.")
     task: str | None = Field(None, description="What kind of work it is; part of its identity.")
     requires_deep_analysis: bool = Field(
         False, description="Never answered with what was not asked for deep analysis."
     )
-    conversation: str | None = Field(
-        None, description="A name of yours: the turns so far are kept here and come before."
-    )
-    when: Literal["now", "batch"] | None = Field(
-        None, description="`batch`: answered later, as a job, for half the price."
-    )
-    deadline: int | float | str | None = Field(
-        None, description="It may wait until then: seconds from now, or an ISO 8601 time."
-    )
-    webhook: str | None = Field(None, description="An https URL that is told when a job has ended.")
     schema_: dict[str, Any] | None = Field(
         None,
         alias="schema",
@@ -109,21 +78,58 @@ class QueryRequest(BaseModel):
     actor: str | None = Field(
         None, description="The end user who asks, as `x-cache-actor`. Kept as a digest only."
     )
+
+    @model_validator(mode="after")
+    def _one_question(self) -> Self:
+        if (self.prompt is None) == (self.messages is None):
+            raise ValueError("give `prompt` or `messages`, one of them")
+        return self
+
+
+class QueryRequest(Asked):
+    """A question to be answered."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [
+                {"prompt": "How do I reset my password?"},
+                {
+                    "prompt": "Summarise this ticket.",
+                    "system": "You are a support agent.",
+                    "model": "claude-sonnet-5-5",
+                    "max_tokens": 300,
+                    "ttl_s": 86400,
+                    "tags": ["ticket:42"],
+                },
+                {"prompt": "What changed today?", "cache": "refresh"},
+            ]
+        },
+    )
+
+    cache: Literal["default", "refresh", "only", "off"] = Field(
+        "default",
+        description="`refresh`: ask Claude and replace. `only`: a stored answer or 404. "
+        "`off`: neither read nor stored.",
+    )
+    stream: bool = Field(False, description="Answer as Anthropic's server-sent events.")
+    conversation: str | None = Field(
+        None, description="A name of yours: the turns so far are kept here and come before."
+    )
+    when: Literal["now", "batch"] | None = Field(
+        None, description="`batch`: answered later, as a job, for half the price."
+    )
+    deadline: int | float | str | None = Field(
+        None, description="It may wait until then: seconds from now, or an ISO 8601 time."
+    )
+    webhook: str | None = Field(None, description="An https URL that is told when a job has ended.")
     levers_off: list[str] | None = Field(
         None, description="Levers to leave alone: " + ", ".join(LEVERS) + "."
     )
-
     check: dict[str, Any] | None = Field(
         None,
         description="What the answer must be like: `json`, `schema`, `one_of`, `contains`, "
         "`lacks`, `min_chars`, `max_chars`. Else it is asked again one tier up, and not kept.",
     )
-
-    @model_validator(mode="after")
-    def _one_question(self) -> QueryRequest:
-        if (self.prompt is None) == (self.messages is None):
-            raise ValueError("give `prompt` or `messages`, one of them")
-        return self
 
 
 class CandidateShown(BaseModel):
@@ -173,6 +179,7 @@ class QueryAnswer(BaseModel):
                     "content": [
                         {"type": "text", "text": "Click “Forgot password” on the sign-in page."}
                     ],
+                    "origin": "claude",
                     "decision": {
                         "kind": "semantic",
                         "reason": "similar",
@@ -211,6 +218,10 @@ class QueryAnswer(BaseModel):
 
     text: str
     content: list[dict[str, Any]] = Field(description="Claude's content blocks.")
+    origin: str = Field(
+        description="Who made the answer: `claude`, `simulated`, `curated` by an operator, or "
+        "`own`, put by an application."
+    )
     decision: DecisionShown
     model: str
     stop_reason: str | None
@@ -301,10 +312,10 @@ async def answer_as(
     return query, answer if talk is None else await talk.remembered(query, answer)
 
 
-def validated(fields: Mapping[str, Any]) -> dict[str, Any]:
+def validated(fields: Mapping[str, Any], model: type[Asked] = QueryRequest) -> dict[str, Any]:
     """Validate all fields of a question. Raises `BadRequest` naming the first invalid one."""
     try:
-        return QueryRequest.model_validate(fields).model_dump(by_alias=True)
+        return model.model_validate(fields).model_dump(by_alias=True)
     except ValidationError as wrong:
         first = wrong.errors(include_url=False, include_input=False)[0]
         where = ".".join(str(part) for part in first["loc"]) or "prompt"

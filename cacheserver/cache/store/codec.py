@@ -28,10 +28,10 @@ ID_END = 33  # where what is sealed begins: behind the version and the id
 _HEAD = struct.Struct(">B32sI")  # version, id, length of the header
 _LENGTH = struct.Struct(">I")
 _PLAIN, _SEALED = bytes((VERSION,)), bytes((SEALED,))
-# Defaults of fields that older entries lack: actor, made up, conversation, curated by. The last one
-# is left out of entries that Claude answered, so that servers of the version before read those.
-_LATER = (None, False, None, None)
-_FIELDS = 15
+# Defaults of fields that older entries lack: actor, made up, conversation, curated by, put by. The
+# last two are left out of entries that Claude answered, so that older servers read those.
+_LATER = (None, False, None, None, None)
+_FIELDS = 16
 _UNREADABLE = (
     *(struct.error, ValueError, TypeError, IndexError, UnicodeDecodeError),
     *(zstandard.ZstdError, MemoryError),  # the latter of a damaged frame that names a huge size
@@ -89,8 +89,10 @@ def pack_entry(entry: Entry) -> bytes:
         entry.made_up,
         entry.conversation,
     ]
-    if entry.curated_by is not None:
+    if entry.curated_by is not None or entry.put_by is not None:
         header.append(entry.curated_by)
+    if entry.put_by is not None:
+        header.append(entry.put_by)
     value = _pack(entry.id, header, entry.message)
     frame = _zstd.compress(value[ID_END:])
     return value if len(value) <= ID_END + len(frame) else value[:ID_END] + frame
@@ -105,7 +107,7 @@ def unpack_entry(value: bytes | None) -> Entry | None:
         if _FIELDS - len(_LATER) <= len(header) < _FIELDS:
             header += _LATER[len(header) - _FIELDS :]
         tenant, namespace, fingerprint, scope, text, model, cost, tags, *rest = header
-        created, expires, usage, actor, made_up, conversation, curated_by = rest
+        created, expires, usage, actor, made_up, conversation, curated_by, put_by = rest
         return Entry(
             id=entry_id,
             tenant=tenant,
@@ -124,6 +126,7 @@ def unpack_entry(value: bytes | None) -> Entry | None:
             made_up=made_up,
             conversation=conversation,
             curated_by=curated_by,
+            put_by=put_by,
         )
     except _UNREADABLE:
         return None

@@ -1,13 +1,18 @@
-"""Curated answers: written by an operator in the place of a stored one."""
+"""Answers that people wrote: curated by an operator in the place of a stored one, or put by an
+application as its own.
+"""
 
 from __future__ import annotations
 
 import secrets
 from dataclasses import replace
-from typing import Any
+from typing import Any, Final
 
+from cacheserver.cache.conversation_mark import mark_of
 from cacheserver.core import json_text
-from cacheserver.core.types import Entry
+from cacheserver.core.types import Entry, Query, Usage
+
+OWN_MODEL: Final = "own"  # named as the model of an own answer: no model of Claude's wrote it
 
 
 def curated(entry: Entry, text: str, *, author: str, now: float, ttl_s: float) -> Entry:
@@ -37,6 +42,42 @@ def curated(entry: Entry, text: str, *, author: str, now: float, ttl_s: float) -
         expires_at=now + ttl_s,
         made_up=True,
         curated_by=author,
+    )
+
+
+def own(query: Query, text: str, *, by: str, now: float, ttl_s: float) -> Entry:
+    """Return the entry that answers `query` with `text`, in the shape of Claude's messages.
+
+    `by` is the id of the key, or the name of the admin, that put it. It cost nothing, and nothing
+    is learned from it (`made_up`): Claude would have answered otherwise.
+    """
+    message = {
+        "type": "message",
+        "role": "assistant",
+        "model": OWN_MODEL,
+        "content": [{"type": "text", "text": text}],
+        "stop_reason": "end_turn",
+        "stop_sequence": None,
+        "usage": {"input_tokens": 0, "output_tokens": 0},
+    }
+    return Entry(
+        id=f"{int(now * 1000):012x}{secrets.token_hex(10)}",
+        tenant=query.tenant.name,
+        namespace=query.controls.namespace,
+        fingerprint=query.fingerprint,
+        scope=query.scope,
+        text=query.text,
+        model=OWN_MODEL,
+        message=json_text.dumps(message),
+        usage=Usage(),
+        cost=0,
+        tags=query.controls.tags,
+        created_at=now,
+        expires_at=now + ttl_s,
+        actor=query.actor,
+        made_up=True,
+        conversation=mark_of(query),
+        put_by=by,
     )
 
 

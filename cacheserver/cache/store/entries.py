@@ -242,7 +242,7 @@ class Entries:
             entry.tenant,
             key_groups.groups_of_entry(entry),
         ]
-        if entry.curated_by is not None:
+        if entry.origin in ("curated", "own"):
             meta.append(round(entry.expires_at * 1000))  # until then no other answer replaces it
         arguments: list[str | bytes | float] = [
             entry.id,

@@ -116,7 +116,7 @@ local old = (found[2] or ''):sub(2, 33)
 if ARGV[13] ~= '' then
   if old ~= ARGV[13] then return {0, ARGV[12]} end
 elseif old ~= '' then
-  -- A curated answer stands until its deadline, whatever was asked before or instead of it.
+  -- What people wrote stands until its deadline, whatever was asked before or instead of it.
   local raw = redis.call('HGET', IDS, old)
   if raw and (cjson.decode(raw)[6] or 0) > tonumber(now) then return {0, ARGV[12]} end
 end

@@ -1,4 +1,4 @@
-"""`/v1/entries`: a tenant's own stored answers, read only."""
+"""`GET /v1/entries`: a tenant's own stored answers."""
 
 from __future__ import annotations
 

@@ -12,7 +12,6 @@ from cacheserver.cache.store.entry_search import EntryPage, FoundEntry
 from cacheserver.core import json_text
 from cacheserver.core.keyed_digests import NO_CONTENT, OTHER_KEY
 from cacheserver.core.money import usd
-from cacheserver.core.types import Entry
 
 BEGINNING = 300  # characters of an answer in a list
 
@@ -69,8 +68,9 @@ def _line(found: FoundEntry, now: float, *, hidden: str | None) -> dict[str, Any
         "question": None if hidden else entry.text,
         "answer": None if hidden else _beginning(entry.message),
         "model": entry.model,
-        "source": _source(entry),
+        "origin": entry.origin,
         "curated_by": entry.curated_by,
+        "put_by": entry.put_by,
         "tags": list(entry.tags),
         "created_at": entry.created_at,
         "expires_at": entry.expires_at,
@@ -83,12 +83,6 @@ def _line(found: FoundEntry, now: float, *, hidden: str | None) -> dict[str, Any
         "bytes": found.size,
     }
     return {**shown, "withheld": hidden} if hidden else shown
-
-
-def _source(entry: Entry) -> str:
-    if entry.curated_by is not None:
-        return "curated"
-    return "simulated" if entry.made_up else "claude"
 
 
 def _beginning(message: bytes) -> str | None:

@@ -14,7 +14,7 @@ from cacheserver.api.known_names import tenant_of
 from cacheserver.api.state import AppState, state_of
 from cacheserver.core.errors import BadRequest, Unknown
 from cacheserver.tenants import key_times, tenant_json
-from cacheserver.tenants.api_keys import ApiKey
+from cacheserver.tenants.api_key import KEY_ROLES, ApiKey, KeyRole
 
 router = APIRouter(prefix="/admin/v1/keys", tags=["admin"])
 
@@ -23,6 +23,11 @@ _EXPIRES = {
     "description": "A span from now (`90d`, `12h`, seconds) or an ISO 8601 time; null: never.",
 }
 _LABEL = {"type": "string", "maxLength": 100}
+_ROLE = {
+    "enum": list(KEY_ROLES),
+    "default": "ask",
+    "description": "`write`: the key also stores answers of its own.",
+}
 _LIMITS = {
     name: {"type": ["integer", "null"], "minimum": 1}
     for name in ("requests_per_minute", "concurrent_misses", "tokens_per_minute")
@@ -56,15 +61,16 @@ async def keys(
             "label": _LABEL,
             "expires": _EXPIRES,
             "limits": {"type": "object", "properties": _LIMITS},
+            "role": _ROLE,
         },
         {"for 90 days": {"tenant": "shop", "label": "web site", "expires": "90d"}},
         required=("tenant",),
     ),
 )
 async def create_key(request: Request) -> dict[str, Any]:
-    """Fields: `tenant`, `label`, `expires` (`90d` or an ISO 8601 time), `limits`."""
+    """Fields: `tenant`, `label`, `expires` (`90d` or an ISO 8601 time), `limits`, `role`."""
     state = await _admitted(request)
-    fields = _only(await state.object(request), ("tenant", "label", "expires", "limits"))
+    fields = _only(await state.object(request), ("tenant", "label", "expires", "limits", "role"))
     for field in ("tenant", "label"):
         if not isinstance(fields.get(field, ""), str):
             raise BadRequest(field, "must be a string")
@@ -73,6 +79,7 @@ async def create_key(request: Request) -> dict[str, Any]:
         fields.get("label", ""),
         expires_at=_expiry(state, fields),
         limits=tenant_json.limits("limits", fields.get("limits", {})),
+        role=_role(fields.get("role", "ask")),
     )
     note_change(request, tenant=key.tenant, after=_noted(key))
     return {**_key(key), "key": plain}
@@ -165,7 +172,9 @@ def _changed(request: Request, before: ApiKey, after: ApiKey) -> dict[str, Any]:
 
 def _noted(key: ApiKey) -> dict[str, Any]:
     shown = _key(key)
-    return {name: shown[name] for name in ("id", "label", "expires_at", "limits", "created_at")}
+    return {
+        name: shown[name] for name in ("id", "label", "role", "expires_at", "limits", "created_at")
+    }
 
 
 def _only(fields: dict[str, Any], allowed: Sequence[str]) -> dict[str, Any]:
@@ -173,6 +182,13 @@ def _only(fields: dict[str, Any], allowed: Sequence[str]) -> dict[str, Any]:
         if field not in allowed:
             raise Unknown(field[:64], "field", field, allowed)
     return fields
+
+
+def _role(given: object) -> KeyRole:
+    for role in KEY_ROLES:
+        if role == given:
+            return role
+    raise BadRequest("role", f"must be {' or '.join(f'`{role}`' for role in KEY_ROLES)}")
 
 
 def _expiry(state: AppState, fields: dict[str, Any]) -> float | None:

@@ -32,7 +32,7 @@ function Entry({ entry, path, admin, may, onClose, changed, gone }) {
   const [acting, setActing] = useState("read");
   return html`<div class="stack">
     <div class="entry-marks">
-      <${Badge} tone=${entry.source === "curated" ? "good" : ""}>${SOURCES[entry.source] ?? entry.source}<//>
+      <${Badge} tone=${entry.origin === "curated" ? "good" : ""}>${ORIGINS[entry.origin] ?? entry.origin}<//>
       ${entry.pinned && html`<${Badge} tone="good">pinned<//>`}
       ${entry.corroborated && !entry.pinned && html`<${Badge}>corroborated<//>`}
       ${entry.expired && html`<${Badge} tone="warn">expired<//>`}
@@ -49,7 +49,7 @@ function Entry({ entry, path, admin, may, onClose, changed, gone }) {
   </div>`;
 }
 
-const SOURCES = { claude: "answered by Claude", curated: "curated", simulated: "simulated" };
+const ORIGINS = { claude: "answered by Claude", curated: "curated", own: "stored by an application", simulated: "simulated" };
 const WITHHELD = {
   "no-content": "This tenant keeps no content, so no text is shown.",
   "other-key": "Texts are hidden from keys of a tenant; an operator can allow them (keys_read_content).",

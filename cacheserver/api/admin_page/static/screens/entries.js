@@ -103,7 +103,7 @@ function Question({ row }) {
   };
   const text = visible(row.question) ?? (row.withheld ? "Not shown" : "Matched exactly only");
   return html`<button type="button" class=${`row-open ${row.question === null ? "hint" : ""}`} onClick=${click}>${text}</button>
-    ${row.source === "curated" && html` <${Badge} tone="good">curated<//>`}${row.pinned && html` <${Badge}>pinned<//>`}${row.expired && html` <${Badge} tone="warn">expired<//>`}`;
+    ${row.origin === "curated" && html` <${Badge} tone="good">curated<//>`}${row.origin === "own" && html` <${Badge}>own<//>`}${row.pinned && html` <${Badge}>pinned<//>`}${row.expired && html` <${Badge} tone="warn">expired<//>`}`;
 }
 
 function FilterRow({ params, admin, filtered }) {

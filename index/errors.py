@@ -7,7 +7,8 @@ IndexingError
 │   └── Unknown      signs outside its vocabulary: all of them would look the same
 ├── ModelDamaged     a model folder that is not what its model.json says, or is not there
 ├── EmbedderFailed   an embeddings endpoint that is slow, away, or answers what it should not
-│   └── ModelChanged another model answers than the one that the stored vectors are of
+│   ├── ModelChanged another model answers than the one that the stored vectors are of
+│   └── ModelMissing there is no model: nothing is matched by similarity
 ├── ExportFailed     the model could not be made: wrong weights, or vectors that drifted
 ├── BadVector        a vector of the wrong shape, or not of unit length
 ├── SnapshotRefused  a snapshot that is damaged, or of another embedder
@@ -53,6 +54,10 @@ class EmbedderFailed(IndexingError):
 
 class ModelChanged(EmbedderFailed):
     """Another model is behind the endpoint: its vectors are not comparable with stored ones."""
+
+
+class ModelMissing(EmbedderFailed):
+    """There is no model; a restart with one embeds what was stored meanwhile."""
 
 
 class ExportFailed(IndexingError):

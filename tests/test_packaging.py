@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 import subprocess
 import sys
 import tarfile
@@ -11,6 +12,8 @@ import zipfile
 from pathlib import Path
 
 import pytest
+
+from tests.models import model_dir
 
 ROOT = Path(__file__).resolve().parent.parent
 # The files that a user or CI runs, and the modules that they name.
@@ -100,6 +103,32 @@ def test_the_installed_server_starts_beside_a_users_own_index_module(
     ]
     assert Path(outputs[0].strip()).is_relative_to(installed)
     assert all("serve" in output for output in outputs[1:])
+
+
+def test_the_wheel_of_the_models_holds_the_model_and_little_else(tmp_path: Path) -> None:
+    """As `scripts/build_models` makes it, which writes the model into the same folder."""
+    project = tmp_path / "project"
+    shutil.copytree(ROOT / "scripts" / "models_package", project)
+    shutil.copytree(model_dir(), project / "cacheserver_models" / "minilm")
+    build(project, tmp_path, "wheel")
+    wheel = only(tmp_path, "cacheserver_models-*.whl")
+    held = {name for name in contents(wheel) if ".dist-info/" not in name}
+    model = {f"minilm/{name}" for name in ("model.json", "model.onnx", "tokenizer.json")}
+    assert held == {f"cacheserver_models/{name}" for name in {"__init__.py", *model}}
+    assert wheel.stat().st_size < 25_000_000
+
+
+def test_the_client_alone_is_light(dist: Path) -> None:
+    """The base install has one dependency, and is under 10 MB beyond it."""
+    with zipfile.ZipFile(only(dist, "*.whl")) as wheel:
+        unpacked = sum(one.file_size for one in wheel.infolist())
+        (metadata,) = (name for name in wheel.namelist() if name.endswith(".dist-info/METADATA"))
+        lines = wheel.read(metadata).decode().splitlines()
+    required = [line for line in lines if line.startswith("Requires-Dist:")]
+    assert [line for line in required if "extra ==" not in line] == [
+        "Requires-Dist: httpx2<3,>=2.16"
+    ]
+    assert unpacked < 10_000_000
 
 
 def test_the_modules_that_are_run_are_found() -> None:

@@ -61,6 +61,7 @@ class Embedding:
     probe: Vectors | None = None  # one text's vector; None: the embedder's id names its weights
     changed: Callable[[], str | None] = lambda: None  # how the model differs from the probe's
     load: Callable[[], object] = lambda: None  # reads the model, in a thread; else its first text
+    missing: bool = False  # there is no model: answers are found exactly only
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,6 +157,7 @@ async def answers(
             scale=embedding.prior.scale,
             limit_s=embedding.limit_s,
             load=embedding.load,
+            missing=embedding.missing,
         )
         reembedding = Reembedding(
             semantic,

@@ -9,12 +9,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal, TypeAlias
 
-from cacheserver.core.types import Bar, Controls, Entry, Hit, Miss, Tenant
+from cacheserver.core.types import UNLOOKED, Bar, Controls, Entry, Hit, Miss, Tenant
 from cacheserver.matching.language import ALL_VETOES, Language, vetoes_between
 from cacheserver.matching.neighbours import Neighbour
 from cacheserver.matching.profile import Profile
-
-_UNLOOKED = ("degraded", "warming", "embedder")
 
 EXPLAINED = 5  # nearest candidates that a decision lists
 
@@ -36,7 +34,7 @@ def unasked(decision: Miss) -> tuple[Miss, str]:
     If the look-up itself failed, its reason stays: there may be a stored answer.
     """
     forbidden = "`only-if-cached` forbids asking Claude"
-    if decision.reason in _UNLOOKED:
+    if decision.reason in UNLOOKED:
         return decision, f"the stored answers could not be looked up now, and {forbidden}"
     refused = replace(decision, reason="only-if-cached")
     return refused, f"no stored answer may be served, and {forbidden}"

@@ -27,6 +27,7 @@ from cacheserver.client.types import (
     UnexpectedAnswer,
     UpstreamFailed,
 )
+from cacheserver.core.types import UNLOOKED
 from cacheserver.core.usage import usage_of
 
 # As the anthropic SDK waits: 0.5 s, doubled, at most 8 s, up to a quarter less.
@@ -34,7 +35,7 @@ _FIRST_PAUSE_S, _LONGEST_PAUSE_S, _JITTER = 0.5, 8.0, 0.25
 _LONGEST_RETRY_AFTER_S = 60.0  # told to wait longer, the caller should know rather than hang
 
 # Nothing stored may be served, or could not be looked up; Claude was not to be asked.
-_NOT_CACHED = ("only-if-cached", "degraded", "warming")
+_NOT_CACHED = ("only-if-cached", *UNLOOKED)
 
 _BY_STATUS: Mapping[int, type[StatusError]] = {
     401: AuthenticationError,

@@ -303,6 +303,10 @@ class Tenant:
         return self.name.partition("@")[0]
 
 
+# Reasons of misses for which nothing could be looked up by similarity: there may be an answer.
+UNLOOKED = ("degraded", "warming", "embedder", "no-model")
+
+
 @dataclass(frozen=True, slots=True)
 class Near:
     """The result of a semantic look-up: live candidates, best first, or why there was none."""

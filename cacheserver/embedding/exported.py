@@ -12,15 +12,30 @@ from pathlib import Path
 from cacheserver.core.errors import SettingsError
 from cacheserver.index import export
 from cacheserver.index.errors import ExportFailed
+from cacheserver.index.export import MINILM
 from cacheserver.index.models import MANIFEST
 
 logger = logging.getLogger(__name__)
 
 _FOLDER = "models"  # in the data directory
+_PACKAGE = "cacheserver_models"  # built by `scripts/build_models`; holds a folder `minilm`
 
 
-def minilm_folder(model_dir: Path | None, data_dir: Path) -> Path:
-    return model_dir or data_dir / "model"
+def minilm_folder(model_dir: Path | None, data_dir: Path) -> Path | None:
+    """Return the folder of the default model; None if none is named and none is there.
+
+    It is the one that is named, else the one in the data directory, else that of the package
+    `cacheserver-models`.
+    """
+    if model_dir is not None:
+        return model_dir
+    own = data_dir / "model"
+    if own.is_dir():
+        return own
+    package = importlib.util.find_spec(_PACKAGE)
+    if package is None or package.origin is None:
+        return None
+    return Path(package.origin).parent / MINILM
 
 
 def exported_folder(embedder: str, data_dir: Path) -> Path:

@@ -24,7 +24,7 @@ from cacheserver.client import (
     UnexpectedAnswer,
     UpstreamFailed,
 )
-from cacheserver.core.types import Usage
+from cacheserver.core.types import UNLOOKED, Usage
 from tests.client.server import KEY, Contract, Fault
 
 NOW = {"retry-after": "0"}  # try again at once
@@ -179,7 +179,7 @@ def test_purging_nothing_in_particular_is_refused(client: Client, server: Contra
     assert server.seen == []
 
 
-@pytest.mark.parametrize("reason", ["only-if-cached", "degraded", "warming"])
+@pytest.mark.parametrize("reason", ["only-if-cached", *UNLOOKED])
 def test_nothing_cached_is_its_own_error_and_not_tried_again(
     client: Client, server: Contract, reason: str
 ) -> None:

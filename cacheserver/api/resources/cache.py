@@ -131,7 +131,8 @@ async def readyz(request: Request, similarity: bool = False) -> Response:
 
     A Claude that fails (`upstream` is not `ok`) leaves the server ready: another one would ask the
     same Claude, and hits are served. So does another model behind an embeddings endpoint
-    (`embedder` is `changed`): exact hits are served.
+    (`embedder` is `changed`): exact hits are served. Without a model `embedder` and `similarity`
+    are `none`.
     """
     parts = state_of(request).parts
     try:
@@ -141,12 +142,24 @@ async def readyz(request: Request, similarity: bool = False) -> Response:
         store = "away"
     upstream = parts.upstream
     checks = {"store": store, "queue": "full" if upstream.slots.full else "ok"}
-    shown = {"similarity": "ok" if parts.entries.ready else "loading"}
+    shown = {"similarity": _similarity(parts)}
     ready = set((checks | shown if similarity else checks).values()) == {"ok"}
     circuit = upstream.breaker.state(upstream.clock())
     shown["upstream"] = "ok" if circuit == "closed" else circuit
-    shown["embedder"] = "ok" if parts.reembedding.changed() is None else "changed"
+    shown["embedder"] = _embedder(parts)
     return JSONResponse({"ready": ready, **checks, **shown}, status_code=200 if ready else 503)
+
+
+def _similarity(parts: Components) -> str:
+    if parts.entries.missing:
+        return "none"
+    return "ok" if parts.entries.ready else "loading"
+
+
+def _embedder(parts: Components) -> str:
+    if parts.entries.missing:
+        return "none"
+    return "ok" if parts.reembedding.changed() is None else "changed"
 
 
 @router.get("/metrics", summary="Prometheus metrics (admin key)")

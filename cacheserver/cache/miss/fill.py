@@ -264,7 +264,7 @@ class Fill:
             reply=reply,
             shared=isinstance(self._decision, Miss),
             doubt=doubt,
-            embed=self._decision.reason != "embedder",
+            embed=self._decision.reason not in ("embedder", "no-model"),
             storing=self._storing,
         )
 

@@ -116,6 +116,7 @@ class Reembedding:
             "changing": self._semantic.changing,
             "lacking": self._semantic.lacking,
             "model_changed": self.changed(),
+            "model_missing": self._semantic.missing,
             **asdict(self.progress),
             "previous": None if state is None else state.previous,
             "since": None if state is None else state.since,
@@ -146,8 +147,13 @@ class Reembedding:
         self._semantic.changing = state.finished is None
 
     async def run(self) -> None:
-        """Embed what is left, then delete old vectors in time. Ends only by cancellation."""
+        """Embed what is left, then delete old vectors in time.
+
+        Ends only by cancellation; at once if there is no model.
+        """
         await self._semantic.restored.wait()
+        if self._semantic.missing:
+            return
         while True:
             try:
                 await self._round()

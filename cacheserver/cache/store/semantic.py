@@ -27,6 +27,7 @@ from cacheserver.index.errors import (
     EmbedderFailed,
     IndexingError,
     ModelChanged,
+    ModelMissing,
     SnapshotRefused,
     TooLong,
     Unreadable,
@@ -65,11 +66,14 @@ class SemanticEntries:
         scale: CosineScale | None = None,
         limit_s: float | None = None,
         load: Callable[[], object] = lambda: None,
+        missing: bool = False,
     ) -> None:
         """`scale` maps the embedder's cosines. `limit_s`: how long a look-up waits for a vector.
 
         `load` reads the embedder's model; it is called in a thread when the index is restored.
+        `missing`: there is no model. What is stored gets its vector after a start with one.
         """
+        self.missing = missing
         self.entries = entries
         self.index = VectorIndex(dim)
         self.changing = False  # to this embedder: not all questions have its vector yet
@@ -152,6 +156,8 @@ class SemanticEntries:
         """Return a question's vector, or why there is none."""
         if query.text is None:
             return Near(skipped="exact-only")
+        if self.missing:
+            return Near(skipped="no-model")
         if not self.ready:
             return Near(skipped="warming")
         try:
@@ -254,6 +260,8 @@ class SemanticEntries:
 
     async def _embed(self, text: str) -> Vector:
         """The vector of a text, within the limit. Raises `IndexingError`; a failure is counted."""
+        if self.missing:  # said at the start: no failure of this text
+            raise ModelMissing("there is no embedding model")
         asked = self._batcher.recall(text) is None
         try:
             async with asyncio.timeout(self._limit_s):

@@ -16,7 +16,7 @@ from cacheserver.api.components import Components
 from cacheserver.api.resources.query import answer_as
 from cacheserver.core.errors import CallerError, RateLimited, StoreError, UpstreamError
 from cacheserver.core.money import usd
-from cacheserver.core.types import Tenant, Usage
+from cacheserver.core.types import UNLOOKED, Tenant, Usage
 from cacheserver.storage.connection import command
 
 TENANT: Final = "~canary"  # names of tenants begin with a letter, a digit or one of `._-`
@@ -141,7 +141,7 @@ def _judged(step: _Step, kind: str, reason: str) -> tuple[str, str | None]:
             return "failed", "Claude was not asked or did not answer: see the check `upstream`."
         case "exact":
             return "failed", "The answer was not stored or not found: see the check `store`."
-    if kind == "miss" and reason in ("warming", "degraded", "embedder"):
+    if kind == "miss" and reason in UNLOOKED:
         return "degraded", "Similar questions are not found now: see `index` and `embedder`."
     # A strict bar, not a fault: by the prior alone few questions are sure enough to be served.
     return "ok", f"Not served by similarity (`{reason}`): the server's bar is strict."

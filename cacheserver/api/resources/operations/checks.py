@@ -144,6 +144,10 @@ def _index(parts: Components) -> dict[str, Any]:
 def _embedder(parts: Components) -> dict[str, Any]:
     state = parts.reembedding.as_json()
     facts = {"id": state["id"], "left": state.get("left"), "lacking": state["lacking"]}
+    if state["model_missing"]:
+        do = "Make or install the model (docs/embedders.md), and restart the server."
+        found = "there is no model: questions are matched exactly only"
+        return check("embedder", "degraded", found, do, **facts)
     if state["model_changed"]:
         do = "Set `CACHESERVER_EMBEDDER_MODEL` to another name, or put the old model back."
         return check("embedder", "failed", "another model is behind the endpoint", do, **facts)

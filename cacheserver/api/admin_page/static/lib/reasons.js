@@ -39,6 +39,7 @@ const REASONS = {
   "circuit-open": "Claude has been failing and is not asked for a while.",
   degraded: "The store, or the decision itself, failed; Claude was asked.",
   embedder: "The embedder failed; Claude was asked.",
+  "no-model": "The server has no embedding model, so it matches exactly only.",
   warming: "The index was still being loaded.",
   window: "The question is too long for similarity.",
   unreadable: "The question has characters that the embedder cannot read.",

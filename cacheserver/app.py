@@ -102,7 +102,7 @@ def create_app(
     if settings.upstream == "simulated":
         app.add_middleware(simulated_label.Simulated)
     routes.install(app, parts.off)
-    openapi.install(app, [route for one in routes.RESOURCES for route in one.routes])
+    openapi.install(app, [route for one in routes.RESOURCES for route in one.routes], off=parts.off)
     docs_page.install(app)
     return app
 

@@ -27,6 +27,7 @@ import cacheserver.ledger.build as ledger
 import cacheserver.live.build as live
 import cacheserver.observability.build as observability
 import cacheserver.output_caps.build as output_caps
+import cacheserver.passthrough.build as passthrough
 import cacheserver.promptcache.build as promptcache
 import cacheserver.routing.build as routing
 import cacheserver.sample_traffic.build as sample_traffic
@@ -117,6 +118,7 @@ async def build(
         parts.calibration = await plug("calibration", calibration.build(host, labels))
         parts.verification = await plug("verification", verification.build(host, labels))
         parts.conversations = await plug("conversations", conversations.build(host))
+        parts.passthrough = await plug("passthrough", passthrough.build(host))
         parts.output_caps = await plug("output-caps", output_caps.build(host))
         parts.prompt_caching = await plug("prompt-caching", promptcache.build(host))
         comparing = None if "trials" in off else parts.calibration

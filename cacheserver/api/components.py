@@ -42,6 +42,7 @@ from cacheserver.observability.gauge_sampler import GaugeSampler
 from cacheserver.observability.metrics import Metrics
 from cacheserver.observability.store_sizes import StoreSizes
 from cacheserver.output_caps.caps import OutputCaps
+from cacheserver.passthrough.owners import Owners
 from cacheserver.pricing.prices import Pricer
 from cacheserver.promptcache.build import PromptCaching
 from cacheserver.routing.build import Routing, TrialParts
@@ -64,6 +65,7 @@ class Capabilities:
     conversations: Conversations | None = None
     erasure: Eraser | None = None
     output_caps: OutputCaps | None = None
+    passthrough: Owners | None = None
     prompt_caching: PromptCaching | None = None
     routing: Routing | None = None
     verification: VerificationParts | None = None
@@ -213,6 +215,10 @@ class Components:
     @property
     def output_caps(self) -> OutputCaps:
         return required(self.capabilities.output_caps, "output-caps")
+
+    @property
+    def passthrough(self) -> Owners:
+        return required(self.capabilities.passthrough, "passthrough")
 
     @property
     def prompt_caching(self) -> PromptCaching:

@@ -6,7 +6,7 @@ FastAPI knows its own routes; those that skip its parsing are described here. No
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from types import MappingProxyType
 from typing import Any
 
@@ -15,6 +15,8 @@ from starlette.routing import Route
 
 from cacheserver.api.page_session import COOKIE, CSRF_HEADER
 from cacheserver.api.route_roles import role_of
+from cacheserver.core.features import Feature
+from cacheserver.passthrough.rules import OWNED
 from cacheserver.tenants.admin_keys import Role
 
 _OPEN = frozenset({"/healthz", "/readyz", "/admin/session"})
@@ -76,6 +78,11 @@ _BODY = {
     "required": True,
     "content": {"application/json": {"schema": {"type": "object"}}},
 }
+_UPLOAD = {
+    "required": True,
+    "content": {"multipart/form-data": {"schema": {"type": "object"}}},
+}
+_UPLOADED = ("/v1/files", "/v1/skills")
 _ID = {"name": "id", "in": "path", "required": True, "schema": {"type": "string"}}
 _BATCH = "/v1/messages/batches"
 
@@ -92,6 +99,21 @@ _PLAIN = (
     (f"{_BATCH}/{{id}}/cancel", "post", "Answer no more of a batch"),
     (f"{_BATCH}/{{id}}/results", "get", "A batch's results, a line each"),
 )
+# What a tenant keeps at Anthropic; what comes after an id differs by kind, and is passed on.
+_KEPT = tuple(
+    (f"/v1/{kind}{end}", method, f"{summary} `{kind}`; passed on")
+    for kind in sorted(OWNED)
+    for end, method, summary in (
+        ("", "get", "List your"),
+        ("", "post", "Create one of"),
+        ("/{id}", "get", "One of your"),
+        ("/{id}", "post", "Change one of your"),
+        ("/{id}", "delete", "Delete one of your"),
+        ("/{id}/{part}", "get", "A part of one of your"),
+        ("/{id}/{part}", "post", "Do something with one of your"),
+    )
+)
+_PART = {"name": "part", "in": "path", "required": True, "schema": {"type": "string"}}
 _CONTENT: dict[str, tuple[str, ...]] = {
     "/metrics": ("text/plain",),
     "/admin/v1/live": ("text/event-stream",),
@@ -105,13 +127,13 @@ _CONTENT: dict[str, tuple[str, ...]] = {
 }
 
 
-def install(app: FastAPI, handlers: Iterable[Route] = ()) -> None:
+def install(app: FastAPI, handlers: Iterable[Route] = (), *, off: Collection[Feature] = ()) -> None:
     """Serve the whole description instead of FastAPI's. `handlers` are asked for their roles."""
     of_fastapi = app.openapi
 
     def openapi() -> dict[str, Any]:
         if app.openapi_schema is None:
-            app.openapi_schema = complete(of_fastapi(), _roles(handlers))
+            app.openapi_schema = complete(of_fastapi(), _roles(handlers), off=off)
         return app.openapi_schema
 
     app.openapi = openapi  # type: ignore[method-assign]  # as FastAPI's manual has it
@@ -129,13 +151,16 @@ def _roles(handlers: Iterable[Route]) -> dict[tuple[str, str], Role]:
 
 
 def complete(
-    schema: dict[str, Any], needed: Mapping[tuple[str, str], Role] = MappingProxyType({})
+    schema: dict[str, Any],
+    needed: Mapping[tuple[str, str], Role] = MappingProxyType({}),
+    *,
+    off: Collection[Feature] = (),
 ) -> dict[str, Any]:
     """Complete FastAPI's description: add what it cannot infer, remove what never happens.
 
     `needed` are the roles of admin routes: each stands in `x-required-role`, and in the text.
     """
-    for path, method, summary in _PLAIN:
+    for path, method, summary in (*_PLAIN, *(() if "passthrough" in off else _KEPT)):
         schema["paths"].setdefault(path, {})[method] = _described(path, method, summary)
     for path, operations in schema["paths"].items():
         for method, operation in operations.items():
@@ -172,9 +197,9 @@ def _described(path: str, method: str, summary: str) -> dict[str, Any]:
         "responses": {"200": {"description": "As Anthropic's API answers"}},
     }
     if "{id}" in path:
-        described["parameters"] = [_ID]
+        described["parameters"] = [_ID, _PART] if "{part}" in path else [_ID]
     if method == "post" and not path.endswith("/cancel"):
-        described["requestBody"] = _BODY
+        described["requestBody"] = _UPLOAD if path in _UPLOADED else _BODY
     return described
 
 
@@ -195,7 +220,7 @@ def _errors(path: str, method: str, operation: Mapping[str, Any]) -> Iterator[st
         yield "409"
     if path == "/admin/v1/audits" and method == "post":
         yield "507"
-    if path in _ASKS_CLAUDE:
+    if path in _ASKS_CLAUDE or any(path == kept for kept, _, _ in _KEPT):
         yield from _OF_CLAUDE
 
 

@@ -6,7 +6,7 @@ caller first, then answers 404 with the name of the setting, whatever was sent.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Awaitable, Callable, Collection, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -16,7 +16,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from cacheserver.api.admin_page import routes as admin_page
-from cacheserver.api.plain_route import PlainRoute
+from cacheserver.api.plain_route import PlainRoute, RestRoute
 from cacheserver.api.resources import (
     admin,
     alerts,
@@ -48,6 +48,7 @@ from cacheserver.api.resources.operations import health
 from cacheserver.api.resources.operations import prices as live_prices
 from cacheserver.api.resources.operations import settings as live_settings
 from cacheserver.api.resources.overview import live, overview
+from cacheserver.api.resources.passthrough import routes as passthrough
 from cacheserver.api.resources.sample import routes as sample
 from cacheserver.api.resources.tenants import deletion as tenant_deletion
 from cacheserver.api.resources.tenants import keys as tenant_keys
@@ -127,6 +128,17 @@ RESOURCES: Final[tuple[Resource, ...]] = (
 )
 
 
+def _rest(endpoint: Callable[[Request], Awaitable[Response]]) -> RestRoute:
+    """Return the last route: all else of Anthropic's API."""
+    return RestRoute(
+        "/v1/{path:path}",
+        endpoint,
+        *passthrough.METHODS,
+        others=[route for resource in RESOURCES for route in resource.routes],
+        shared=("messages", "models"),  # Anthropic's words, which may get paths that we do not know
+    )
+
+
 # What nearly every request is for; answered by the same handlers without a search for them. Both
 # take `POST` alone.
 HOT: Final[tuple[Route, ...]] = tuple(
@@ -146,9 +158,16 @@ def install(app: FastAPI, off: Collection[Feature]) -> None:
             app.include_router(resource.source)
         else:
             app.router.routes.extend(resource.source)
+    off_too = _refusal("passthrough") if "passthrough" in off else passthrough.pass_on
+    app.router.routes.append(_rest(off_too))
 
 
 def _refused(resource: Resource, feature: Feature) -> list[PlainRoute]:
+    refuse = _refusal(feature)
+    return [PlainRoute(each.path, refuse, *(each.methods or ())) for each in resource.routes]
+
+
+def _refusal(feature: Feature) -> Callable[[Request], Awaitable[Response]]:
     async def refuse(request: Request) -> Response:
         gate = state_of(request).gate
         if request.url.path.startswith("/admin/"):
@@ -157,4 +176,4 @@ def _refused(resource: Resource, feature: Feature) -> list[PlainRoute]:
             await gate.admit(request)
         raise SwitchedOff(feature)
 
-    return [PlainRoute(each.path, refuse, *(each.methods or ())) for each in resource.routes]
+    return refuse

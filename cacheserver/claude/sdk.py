@@ -10,7 +10,7 @@ application must not steer the server.
 from __future__ import annotations
 
 import ipaddress
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Mapping
 from http.cookiejar import CookieJar, DefaultCookiePolicy
 from typing import TYPE_CHECKING, Any, cast
 
@@ -122,9 +122,37 @@ class Sdk:
         # ANTHROPIC_CUSTOM_HEADERS, which the SDK reads whatever its arguments say.
         self._client._custom_headers = {}
         self.messages = MessageRequests(self._client, http, _timeout(timeout_s))
+        # Connections of its own: what takes minutes to go up holds none that a question waits for.
+        self._relayed = http_client(base_url, max_concurrent)
+        self._base_url = httpx2.URL(base_url)
 
     async def close(self) -> None:
         await self._client.close()
+        await self._relayed.aclose()
+
+    async def relay(
+        self,
+        method: str,
+        url: str,
+        headers: Mapping[str, str],
+        content: AsyncIterator[bytes] | bytes,
+        *,
+        timeout_s: float,
+    ) -> httpx2.Response:
+        """Send a request with these headers alone; its response is open. Raises as httpx2 does.
+
+        `url` is a path that begins with a slash, and a query; it is sent as it is.
+        """
+        base = self._base_url
+        target = base.raw_path.rstrip(b"/") + url.encode("ascii")
+        request = httpx2.Request(
+            method,
+            base.copy_with(raw_path=target),
+            headers=headers,
+            content=content,
+            extensions={"timeout": _timeout(timeout_s).as_dict()},
+        )
+        return await self._relayed.send(request, stream=True)
 
     async def request(
         self,

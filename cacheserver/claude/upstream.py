@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import random
 import time
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
@@ -84,6 +84,10 @@ class Upstream:
         self._chance = chance
         self._base_url = base_url
         self._max_concurrent = max_concurrent
+        # Called before each call; raises `UpstreamError` for one that must not be made.
+        self.guard: Callable[[Call], Awaitable[None]] | None = None
+        # Beside the slots: what is passed on may go up or come down for minutes, without a model.
+        self.relays = Slots(limit=max_concurrent, max_waiting=max_waiting, max_wait_s=max_wait_s)
         self._sdk: Sdk | None = None
         self._closed = False
 
@@ -130,6 +134,34 @@ class Upstream:
             if error.worded is not None:
                 raise
             return Reply(error.status, error.headers, error.body)
+
+    @asynccontextmanager
+    async def relay(
+        self,
+        method: str,
+        url: str,
+        headers: Mapping[str, str],
+        content: AsyncIterator[bytes] | bytes,
+        call: Call,
+    ) -> AsyncIterator[httpx2.Response]:
+        """Pass a request on once, its body and the response's as they come.
+
+        `headers` go beside those of `call`, whose body is not sent. Raises `UpstreamError` where no
+        response came, and from the body where it breaks off if that is read within `shaped`.
+        """
+        key = self._key(call)
+        await self._check(call)
+        async with self.relays.hold(call.tenant):
+            sdk = await self.load()
+            sent_headers = {**traced(sent(call.headers, key)), **headers}
+            with shaped():
+                response = await sdk.relay(
+                    method, url, sent_headers, content, timeout_s=self._timeout_s
+                )
+            try:
+                yield response
+            finally:
+                await response.aclose()
 
     async def create_batch(self, call: Call) -> Reply:
         """Create a Message Batch: once, without retries, for Claude knows no idempotency key.
@@ -196,11 +228,8 @@ class Upstream:
         self, method: str, url: str, call: Call, *, stream: bool, retries: int
     ) -> httpx2.Response:
         """Make a call until it is answered, or not worth another try. Returns with a slot held."""
-        key = call.credential or self._api_key
-        if self._closed:
-            raise UpstreamError.shaped(502, "api_error", "this server is shutting down")
-        if key is None:
-            raise UpstreamError.shaped(401, "authentication_error", "no API key for Claude")
+        key = self._key(call)
+        await self._check(call)
         failed: UpstreamError | None = None
         wait_s, retry_wait_s, tries = self.slots.max_wait_s, self.retry_wait_s, 0
         while True:
@@ -239,6 +268,19 @@ class Upstream:
             self._on_event("retry")
             retry_wait_s -= pause_s
             await self._pause(pause_s)
+
+    def _key(self, call: Call) -> str:
+        """Return the credential of a call. Raises `UpstreamError` if there is none."""
+        key = call.credential or self._api_key
+        if self._closed:
+            raise UpstreamError.shaped(502, "api_error", "this server is shutting down")
+        if key is None:
+            raise UpstreamError.shaped(401, "authentication_error", "no API key for Claude")
+        return key
+
+    async def _check(self, call: Call) -> None:
+        if self.guard is not None:
+            await self.guard(call)
 
     async def _enter(self, call: Call, wait_s: float, *, inference: bool) -> bool:
         """Return with a slot held; True: the call probes the breaker. Raises `UpstreamError`."""

@@ -15,10 +15,17 @@ from cacheserver.core.errors import UpstreamError
 
 VIA = "1.1 cacheserver"  # marks what we send; a request that arrives with it has come full circle
 
+# What is between two neighbours, and no third's to see (RFC 9110, 7.6.1).
+HOP_BY_HOP = frozenset(
+    {"connection", "keep-alive", "proxy-authenticate", "proxy-connection"}
+    | {"te", "trailer", "transfer-encoding", "upgrade"}
+)
+
 # What never goes up: the hop's own, the credential (set per call), and what speaks to the cache.
 _NOT_SENT = frozenset(
-    {"connection", "expect", "host", "keep-alive", "proxy-connection", "te", "trailer", "upgrade"}
-    | {"accept-encoding", "content-encoding", "content-length", "content-type", "transfer-encoding"}
+    HOP_BY_HOP
+    | {"expect", "host"}
+    | {"accept-encoding", "content-encoding", "content-length", "content-type"}
     | {"authorization", "cookie", "proxy-authorization", "x-api-key"}
     | {"cache-control", "via"}
 )

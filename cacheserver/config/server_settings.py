@@ -44,6 +44,13 @@ class ServerSettings(BaseModel):
         live=True,
         live_least=LEAST_BODY_BYTES,
     )
+    max_upload_bytes: Bytes = setting(
+        550_000_000,
+        "The largest body that is passed on as it comes, such as a file for Anthropic's Files API.",
+        "Anthropic takes files of 500 MB; the rest is room for what is sent around one.",
+        live=True,
+        live_least=LEAST_BODY_BYTES,
+    )
     max_audit_bytes: Bytes = setting(
         1_000_000_000,
         "The largest log that `POST /admin/v1/audits` takes, as it is sent: gzipped if it is.",

@@ -19,6 +19,7 @@ Feature: TypeAlias = Literal[
     "erasure",
     "lint",
     "output-caps",
+    "passthrough",
     "prompt-caching",
     "routing",
     "trials",

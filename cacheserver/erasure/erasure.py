@@ -24,9 +24,10 @@ from cacheserver.core.errors import StoreError
 from cacheserver.core.single_flight import end
 from cacheserver.core.types import Tenant
 from cacheserver.erasure import callers, ledger_rows
+from cacheserver.erasure.cover import ErasureCover
 from cacheserver.erasure.log import Erasure, Erasures
 from cacheserver.erasure.selectors import Selector
-from cacheserver.erasure.walk import ErasureCover, KeyWalk
+from cacheserver.erasure.walk import KeyWalk
 from cacheserver.ledger.writer import Ledger
 from cacheserver.storage.connection import Connection, command
 from cacheserver.storage.sealer import Sealer

@@ -251,6 +251,10 @@ def _kinds() -> tuple[Kind, ...]:
             ("lengths", "hash", "len:T:<rest>", "stays", "numbers", month),
         ),
         *_of(
+            "passthrough",
+            ("made", "string", "made:<id>", "record", "ids of files; a tenant", "until deleted"),
+        ),
+        *_of(
             "alerts",
             ("alert_marks", "string", "al:<id>", "stays", "names of tenants, keys", "its period"),
             ("alerts", "list", "all", "stays", "names, numbers", "the last 1,000"),

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import Any, Final, TypeAlias
 
 import orjson
@@ -17,14 +16,15 @@ from cacheserver.cache.conversation_mark import conversation_mark
 from cacheserver.cache.store import decision_log
 from cacheserver.calibration.labels import SHADOW
 from cacheserver.calibration.review import review_store
-from cacheserver.conversations import trimming, turns
-from cacheserver.core import json_text
-from cacheserver.core.types import Entry, Tenant
+from cacheserver.conversations import turns
+from cacheserver.core.types import Tenant
 from cacheserver.erasure import scripts, selectors
+from cacheserver.erasure.cover import ErasureCover
 from cacheserver.erasure.jobs import ErasedJobs
 from cacheserver.erasure.key_kinds import REGISTRY, Kind
 from cacheserver.erasure.ledger_rows import ErasedRows, Names
 from cacheserver.erasure.log import Erasure
+from cacheserver.erasure.made import made_by
 from cacheserver.storage.connection import Connection, command, run_script, store_errors
 from cacheserver.storage.json_values import tenant_key
 from cacheserver.storage.key_scan import scan_keys
@@ -46,25 +46,6 @@ _AGAIN_WHOLE: Final = _AGAIN | {
 }
 _Found: TypeAlias = list[tuple[bytes, Mapping[str, str]]]  # keys and their parts
 _Step: TypeAlias = Callable[[_Found], Awaitable[None]]
-
-
-@dataclass(slots=True)
-class ErasureCover:
-    """Ids and digests that an erasure is known to cover."""
-
-    entries: set[str] = field(default_factory=set)
-    fingerprints: set[str] = field(default_factory=set)
-    scopes: set[str] = field(default_factory=set)
-    decisions: set[str] = field(default_factory=set)
-    callers: frozenset[str] = frozenset()  # of an actor, with each key of the tenant
-    answers: list[Any] = field(default_factory=list)  # contents, where one entry is erased
-
-    def add(self, entry: Entry, *, answer: bool) -> None:
-        self.entries.add(entry.id)
-        self.fingerprints.add(entry.fingerprint)
-        self.scopes.add(entry.scope)
-        if answer and (turn := trimming.remembered(json_text.loads(entry.message))) is not None:
-            self.answers.append(turn["content"])
 
 
 class KeyWalk:
@@ -115,6 +96,7 @@ class KeyWalk:
             "version_namespaces": self._erase_namespaces,
             "turns": self._erase_turns,
             "growth": self._erase_growth,
+            "made": self._erase_made,
             "jobs": self._erase_jobs,
             "ledger_rows": self._erase_rows,
             "ledger_recorded": self._erase_rows,
@@ -370,6 +352,11 @@ class KeyWalk:
             )
         ]
         await self._unlink("growth", gone)
+
+    async def _erase_made(self, found: _Found) -> None:
+        if self._selector.kind == "tenant":
+            keys = [key for key, _ in found]
+            await self._unlink("made", await made_by(self._redis, self._tenant, keys))
 
     async def _erase_jobs(self, found: _Found) -> None:
         for _, parts in found:

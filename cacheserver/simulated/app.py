@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from typing import Any, TypeAlias
 
 import orjson
 from starlette.applications import Starlette
@@ -22,10 +22,14 @@ from cacheserver.simulated.directives import Fault
 from cacheserver.simulated.errors import ApiError, invalid
 from cacheserver.simulated.labels import Labelled
 from cacheserver.simulated.requestlog import Received, without_secrets
+from cacheserver.simulated.resources import KINDS
 from cacheserver.simulated.settings import SimulatedSettings
 
 MAX_BODY_BYTES = 32 * 1024 * 1024
 MAX_BATCH_BYTES = 256 * 1024 * 1024
+MAX_UPLOAD_BYTES = 500_000_000  # of a file
+
+Receive: TypeAlias = Callable[[Request, int], Awaitable[tuple[Caller, bytes, float, Fault | None]]]
 
 
 class Simulated:
@@ -76,6 +80,7 @@ def _app(claude: Claude) -> ASGIApp:
             Route(f"{batch}/results", routes.batch_results, methods=["GET"]),
             Route("/v1/models", routes.list_models, methods=["GET"]),
             Route("/v1/models/{id}", routes.show_model, methods=["GET"]),
+            *_resource_routes(claude, routes.receive),
             Route("/_simulated/requests", routes.requests, methods=["GET"]),
             Route("/_simulated/invoice", routes.invoice, methods=["GET"]),
             Route("/_simulated/faults", routes.add_fault, methods=["POST"]),
@@ -86,6 +91,57 @@ def _app(claude: Claude) -> ASGIApp:
     return Labelled(api, claude.settings.clock)
 
 
+def _resource_routes(claude: Claude, receive: Receive) -> list[Route]:
+    """Return the routes of what callers keep: `resources` has the rules."""
+    kept = claude.resources
+
+    def kind_of(request: Request) -> str:
+        return request.url.path.split("/")[2]
+
+    async def collection(request: Request) -> Response:
+        who, raw, now, _ = await receive(request, MAX_UPLOAD_BYTES)
+        kind = kind_of(request)
+        if request.method == "POST":
+            sent = request.headers.get("content-type", "")
+            body = None if sent.startswith("multipart/") else _json(raw)
+            return _ok(kept.create(kind, raw, sent, body, who, now=now))
+        return _cursor_page(kept.listed(kind, who), request)
+
+    async def item(request: Request) -> Response:
+        who, raw, _, _ = await receive(request, MAX_UPLOAD_BYTES)
+        kind, id = kind_of(request), request.path_params["id"]
+        match request.method:
+            case "POST":
+                return _ok(kept.update(kind, id, _json(raw), who))
+            case "DELETE":
+                return _ok(kept.delete(kind, id, who))
+        return _ok(kept.show(kind, id, who))
+
+    async def part(request: Request) -> Response:
+        who, _, _, _ = await receive(request, MAX_UPLOAD_BYTES)
+        kind, id, name = kind_of(request), request.path_params["id"], request.path_params["part"]
+        if name == "content":
+            return Response(kept.content(kind, id, who), media_type="application/octet-stream")
+        if request.method == "POST":
+            return _ok(kept.add_part(kind, id, name.removesuffix("s"), who))
+        return _cursor_page(kept.parts(kind, id, who), request)
+
+    ends = (("", collection), ("/{id}", item), ("/{id}/{part:path}", part))
+    return [
+        Route(f"/v1/{kind}{end}", handler, methods=["GET", "POST", "DELETE"][: 3 if end else 2])
+        for kind in KINDS
+        for end, handler in ends
+    ]
+
+
+def _cursor_page(items: Sequence[Any], request: Request) -> Response:
+    """Return the page that a cursor asks for: the place of its first item, as `page_3`."""
+    limit, page = (request.query_params.get(name, "") for name in ("limit", "page"))
+    at, most = int(page.removeprefix("page_") or 0), int(limit or 20)
+    more = f"page_{at + most}" if len(items) > at + most else None
+    return _ok({"data": items[at : at + most], "next_page": more})
+
+
 class _Routes:
     """One method a route."""
 
@@ -94,7 +150,7 @@ class _Routes:
 
     async def create(self, request: Request) -> Response:
         """Answer one Messages request."""
-        who, raw, now, fault = await self._receive(request)
+        who, raw, now, fault = await self.receive(request)
         body = _json(raw)
         answer = self._claude.answer(body, who, now=now)
         fault = fault or answer.fault
@@ -110,19 +166,19 @@ class _Routes:
 
     async def count_tokens(self, request: Request) -> Response:
         """Estimate a prompt's tokens; cache marks make no difference."""
-        who, raw, _, _ = await self._receive(request)
+        who, raw, _, _ = await self.receive(request)
         body, model = validation.check(_json(raw), version=who.version, counting=True)
         return _ok({"input_tokens": prompt.tokens(body, model)})
 
     async def create_batch(self, request: Request) -> Response:
         """Take a batch."""
-        who, raw, now, _ = await self._receive(request, MAX_BATCH_BYTES)
+        who, raw, now, _ = await self.receive(request, MAX_BATCH_BYTES)
         made = self._claude.batches.create(_json(raw), who, now=now)
         return self._batch(request, who, made, now)
 
     async def list_batches(self, request: Request) -> Response:
         """Show the caller's batches, the newest first."""
-        who, _, now, _ = await self._receive(request)
+        who, _, now, _ = await self.receive(request)
         ids = self._claude.batches.listed(who)
         base_url = _base_url(request)
         return _page(
@@ -135,36 +191,36 @@ class _Routes:
 
     async def show_batch(self, request: Request) -> Response:
         """Show one batch."""
-        who, _, now, _ = await self._receive(request)
+        who, _, now, _ = await self.receive(request)
         return self._batch(request, who, request.path_params["id"], now)
 
     async def delete_batch(self, request: Request) -> Response:
         """Forget a batch that has ended."""
-        who, _, _, _ = await self._receive(request)
+        who, _, _, _ = await self.receive(request)
         self._claude.batches.delete(request.path_params["id"], who)
         return _ok({"id": request.path_params["id"], "type": "message_batch_deleted"})
 
     async def cancel_batch(self, request: Request) -> Response:
         """Answer no more of a batch."""
-        who, _, now, _ = await self._receive(request)
+        who, _, now, _ = await self.receive(request)
         self._claude.batches.cancel(request.path_params["id"], who, now=now)
         return self._batch(request, who, request.path_params["id"], now)
 
     async def batch_results(self, request: Request) -> Response:
         """Send a batch's results, a line each."""
-        who, _, now, _ = await self._receive(request)
+        who, _, now, _ = await self.receive(request)
         results = self._claude.batches.results(request.path_params["id"], who, now=now)
         lines = b"".join(orjson.dumps(result) + b"\n" for result in results)
         return Response(lines, media_type="application/x-jsonl")
 
     async def list_models(self, request: Request) -> Response:
         """Show the models."""
-        await self._receive(request)
+        await self.receive(request)
         return _page({model.id: model.info() for model in catalogue.MODELS}, request)
 
     async def show_model(self, request: Request) -> Response:
         """Show one model, by id or alias."""
-        await self._receive(request)
+        await self.receive(request)
         return _ok(catalogue.find(request.path_params["id"]).info())
 
     async def requests(self, request: Request) -> Response:
@@ -190,7 +246,7 @@ class _Routes:
         self._claude.reset()
         return _ok({})
 
-    async def _receive(
+    async def receive(
         self, request: Request, max_bytes: int = MAX_BODY_BYTES
     ) -> tuple[Caller, bytes, float, Fault | None]:
         """Note a request and return who it is from, its body, when it started and its fault."""

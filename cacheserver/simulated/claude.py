@@ -27,6 +27,7 @@ from cacheserver.simulated.faults import Faults
 from cacheserver.simulated.promptcache import PromptCache, Use
 from cacheserver.simulated.reply import Draft
 from cacheserver.simulated.requestlog import RequestLog
+from cacheserver.simulated.resources import Resources
 from cacheserver.simulated.settings import SimulatedSettings
 
 
@@ -49,6 +50,7 @@ class Claude:
         self.faults = Faults()
         self.books = ChargeLog()
         self.batches = Batches(self._batched, batch_s=settings.batch_s, cancel_s=settings.cancel_s)
+        self.resources = Resources()
         self._prompts = PromptCache()
 
     def answer(self, body: Any, caller: Caller, *, now: float, batched: bool = False) -> Answer:
@@ -78,6 +80,7 @@ class Claude:
         self.faults.clear()
         self.books.clear()
         self.batches.clear()
+        self.resources.clear()
         self._prompts.clear()
 
     def _directives(self, body: Mapping[str, Any]) -> Directives:

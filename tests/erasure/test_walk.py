@@ -6,9 +6,10 @@ import pytest
 
 from cacheserver.calibration.labels import Labels
 from cacheserver.core.types import Tenant
+from cacheserver.erasure.cover import ErasureCover
 from cacheserver.erasure.log import Erasure
 from cacheserver.erasure.selectors import Selector
-from cacheserver.erasure.walk import ErasureCover, KeyWalk
+from cacheserver.erasure.walk import KeyWalk
 from cacheserver.ledger.writer import Ledger
 from cacheserver.storage import stored_row
 from cacheserver.storage.connection import Connection, command

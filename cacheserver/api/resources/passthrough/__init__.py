@@ -1,0 +1,1 @@
+"""Everything else of Anthropic's API, passed on. Used by `api.routes`."""

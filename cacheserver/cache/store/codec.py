@@ -135,7 +135,10 @@ def unpack_entry(value: bytes | None) -> Entry | None:
 def entry_header(value: bytes | None) -> bytes:
     """Return the JSON of an entry without its message, empty where it cannot be read."""
     try:
-        return b"" if value is None else _parts(value)[1]
+        if value is None:
+            return b""
+        body, start = _body(value)
+        return body[_LENGTH.size : start]
     except _UNREADABLE:
         return b""
 
@@ -232,14 +235,18 @@ def _unpack(value: bytes) -> tuple[str, list[Any], bytes]:
 
 def _parts(value: bytes) -> tuple[bytes, bytes, bytes]:
     """Return id, header and payload of a value."""
-    version, name, length = _HEAD.unpack_from(value)
-    if version != VERSION:
+    body, start = _body(value)
+    return value[1:ID_END], body[_LENGTH.size : start], body[start:]
+
+
+def _body(value: bytes) -> tuple[bytes, int]:
+    """Return all behind the id, and where the payload begins there."""
+    if len(value) <= ID_END or value[0] != VERSION:
         raise ValueError("another version wrote this")
-    if value.startswith(zstandard.FRAME_HEADER, ID_END):  # no header is as long as that reads
-        value = value[:ID_END] + _zstd.decompress(value[ID_END:])
-        (length,) = _LENGTH.unpack_from(value, ID_END)
-    end = _HEAD.size + length
-    return name, value[_HEAD.size : end], value[end:]
+    body = value[ID_END:]
+    if body.startswith(zstandard.FRAME_HEADER):  # no header is as long as that reads
+        body = _zstd.decompress(body)
+    return body, _LENGTH.size + _LENGTH.unpack_from(body)[0]
 
 
 def _usage_row(usage: Usage) -> list[Any]:

@@ -49,7 +49,7 @@ SCOPES: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
     "model": ({}, {"model": "claude-sonnet-5-5"}),
     "max_tokens": ({}, {"max_tokens": 200}),
     "stop_sequences": ({}, {"stop_sequences": ["x"]}),
-    "version": ({}, {"headers": {"anthropic-version": "2023-06-01"}}),
+    "version": ({}, {"headers": {"anthropic-version": "2023-01-01"}}),
     "beta": ({}, {"headers": {"anthropic-beta": "b"}}),
     "task": ({}, {"headers": {"x-cache-task": "analysis"}}),
     "deep analysis": ({}, {"headers": {"x-cache-deep-analysis": "true"}}),

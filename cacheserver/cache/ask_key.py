@@ -12,10 +12,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import fields
 from typing import Any, Final
 
-from cacheserver.cache import cacheability
 from cacheserver.cache.fingerprint import UNSHAPING, shaping
 from cacheserver.core import json_text
 from cacheserver.core.keyed_digests import keyed
+from cacheserver.core.messages import client_headers
+from cacheserver.core.messages.attribution import attribution
+from cacheserver.core.messages.blocks import blocks
 from cacheserver.core.types import Controls, Decision, Miss, Query
 
 _KEYED: Final = "part of the fingerprint"
@@ -27,7 +29,7 @@ _USER_ID: Final = 256  # characters of `metadata.user_id` that Claude takes, by 
 QUERY_LEFT_OUT: Final[Mapping[str, str]] = {
     "body": f"{_KEYED}; of the rest, the fields in `_besides` are compared",
     "raw": "the same body as it was spelled",
-    "headers": f"{_KEYED}, where Claude reads them",
+    "headers": f"{_KEYED}, where Claude reads them; what the fingerprint leaves out is compared",
     "tenant": f"{_KEYED} by name; settings are the operator's, and `shadow` is compared",
     "controls": "compared field by field",
     "scope": _DERIVED,
@@ -73,6 +75,7 @@ def ask_key(query: Query) -> str:
         ("conversation", _conversation(query)),
         ("besides", *_besides(query.body)),
         ("prompt", _prompt(query)),
+        *_of_clients(query),
     ]
     digest = hashlib.sha256(repr(parts).encode("utf-8", "surrogatepass")).hexdigest()[:40]
     return keyed(query.tenant, digest)
@@ -115,6 +118,17 @@ def _prompt(query: Query) -> str | None:
     return hashlib.sha256(json_text.dumps(shaping(query.body), sort_keys=True)).hexdigest()
 
 
+def _of_clients(query: Query) -> Iterator[tuple[str, object]]:
+    """Yield what clients add of their own, which Claude may refuse, and answers do not depend on.
+
+    Requests without any keep the keys that they had before it was left out of fingerprints.
+    """
+    if headers := client_headers.left_out(query.headers, query.body):
+        yield "headers", sorted(headers.items())
+    if (block := attribution(query.body.get("system"))) is not None:
+        yield "attribution", block
+
+
 def _besides(body: Mapping[str, Any]) -> list[object]:
     """The fields of a body that do not shape the answer.
 
@@ -136,6 +150,6 @@ def _marked(body: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
     for block in (*(body.get("tools") or ()), *(system if isinstance(system, list) else ())):
         if "cache_control" in block:
             yield block
-    for block in cacheability.blocks(body):
+    for block in blocks(body):
         if "cache_control" in block:
             yield block

@@ -6,20 +6,28 @@ Doubt is a refusal: a kind of tool, block or stop reason that is not listed here
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 from cacheserver.core import invisible_characters, json_text, thinking
+from cacheserver.core.messages.blocks import blocks
 
 # Stateful or time-dependent by nature: the same request need not get the same answer.
+_EDITING = "context_management"
 _STATEFUL_FIELDS = {
     "container": "container",
     "mcp_servers": "mcp",
     "thread": "thread",
     "compaction": "compaction",
-    "context_management": "context-management",
+    _EDITING: "context-management",
     "fallbacks": "fallbacks",
 }
+# As Claude Code sends it: the edit clears no thinking. It is part of the fingerprint all the same:
+# without it, some models see less of earlier turns.
+_KEEPS_ALL = tuple(
+    {"edits": [{"type": "clear_thinking_20251015", "keep": keep}]}
+    for keep in ("all", {"type": "all"})
+)
 # Tools that the caller runs; every other typed tool runs at Anthropic.
 _CLIENT_TOOLS = ("custom", "bash_", "text_editor_", "computer_", "memory_")
 
@@ -50,7 +58,7 @@ _BEGINS = re.compile(rb'"text": ?"(?:\\n| ){0,4}[!#-\[\]-~\xc3-\xc9\xd0\xd1\xe4-
 def bypass(body: Mapping[str, Any]) -> str | None:
     """The reason why a request's answer may be neither shared nor stored; None if it may."""
     for field, reason in _STATEFUL_FIELDS.items():
-        if body.get(field):
+        if body.get(field) and not (field == _EDITING and body[field] in _KEEPS_ALL):
             return reason
     if body.get("max_tokens") == 0:
         return "max-tokens-0"  # warms Claude's prompt cache; there is no answer
@@ -92,19 +100,6 @@ def question(body: Mapping[str, Any]) -> tuple[str | None, str | None]:
     return content, None
 
 
-def blocks(body: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
-    """All content blocks of all turns, including those inside tool results."""
-    waiting = [m["content"] for m in body["messages"]]
-    while waiting:
-        content = waiting.pop()
-        if not isinstance(content, list):
-            continue
-        for block in content:
-            if isinstance(block, dict):
-                yield block
-                waiting.append(block.get("content"))
-
-
 def crowded(body: Mapping[str, Any]) -> bool:
     """Return True if a body has more messages and blocks than levers inspect."""
     turns = [one["content"] for one in body["messages"]]
@@ -139,6 +134,9 @@ def unstorable(message: Mapping[str, Any]) -> str | None:
         return f"stop-{stop}" if isinstance(stop, str) else "malformed"
     if message.get("container"):
         return "container"
+    edited = message.get(_EDITING)
+    if edited is not None and edited != {"applied_edits": []}:
+        return "context-management"
     content = message.get("content")
     if not isinstance(content, list) or not content:
         return "no-content"

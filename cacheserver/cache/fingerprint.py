@@ -18,6 +18,8 @@ from cacheserver.cache.declared.declarations import Declared
 from cacheserver.core import actors, fragments, json_text, tiers
 from cacheserver.core.errors import BadRequest
 from cacheserver.core.keyed_digests import keyed
+from cacheserver.core.messages.attribution import without_attribution
+from cacheserver.core.messages.client_headers import BETA, shaping_headers
 from cacheserver.core.rules.caching import FragmentKind
 from cacheserver.core.types import API_VERSION, AUTO, FIRST_EMBEDDER, Controls, Query, Tenant
 from cacheserver.core.usage import MOST_TOKENS
@@ -47,8 +49,6 @@ _UNSHAPING_OF_TOOLS = frozenset({"cache_control", "eager_input_streaming"})
 
 _VOLATILE_CHARS = 2_000  # of the end of a text, where people ask
 
-_BETA = "anthropic-beta"  # a set, in any order
-
 
 def read(
     body: Mapping[str, Any],
@@ -77,9 +77,10 @@ def read(
         body, raw, controls = declared.body, declared.raw, declared.controls(controls)
     if body["model"] == AUTO:
         tiers.check_task(controls.task, tenant.routing, "task" if open_ended else "x-cache-task")
-    shape = shaping(body)
-    if declared is not None:
+    shape = _one_spelling(body)
+    if declared is not None:  # its places count the attribution block
         shape = declared.places.replaced(shape)
+    shape = _unattributed(shape)
     headers = {"anthropic-version": API_VERSION, **headers}
     envelope = {
         "schema": SCHEMA,
@@ -89,10 +90,8 @@ def read(
         "namespace": controls.namespace,
         "task": controls.task,
         "deep": controls.deep,
-        # All of Claude's own headers: a new one may shape answers, and the old ones do, or promise
-        # where and for whom an answer is made (version, workspace, user profile).
-        "headers": {k: v for k, v in headers.items() if k.startswith("anthropic-") and k != _BETA},
-        "betas": sorted({b.strip() for b in headers.get(_BETA, "").split(",")} - {""}),
+        "headers": shaping_headers(headers, body),
+        "betas": sorted({b.strip() for b in headers.get(BETA, "").split(",")} - {""}),
         "body": shape,
     }
     if controls.check is not None:  # a request with a check gets no unchecked answers
@@ -184,8 +183,21 @@ def shaping(body: Mapping[str, Any]) -> dict[str, Any]:
 
     A string is the same as one text block; an absent field the same as null. Prompt-cache marks
     are left out wherever the API takes them, and nowhere else: a property of a tool's schema that
-    happens to be called `cache_control` or `metadata` stays.
+    happens to be called `cache_control` or `metadata` stays. So is Claude Code's attribution block.
     """
+    return _unattributed(_one_spelling(body))
+
+
+def _unattributed(shape: dict[str, Any]) -> dict[str, Any]:
+    rest = without_attribution(shape.get("system"))
+    if rest is shape.get("system"):
+        return shape
+    if rest:
+        return {**shape, "system": rest}
+    return {name: value for name, value in shape.items() if name != "system"}
+
+
+def _one_spelling(body: Mapping[str, Any]) -> dict[str, Any]:
     kept = {k: v for k, v in body.items() if k not in UNSHAPING and v is not None}
     if "system" in kept:
         kept["system"] = _content(kept["system"])

@@ -14,6 +14,9 @@ from cacheserver.core import json_text
 
 MEDIA_TYPE = "text/event-stream"
 
+# Of a message, beside the delta in `message_delta`.
+_AFTERWARDS = ("context_management", "input_transformations")
+
 # Blocks that arrive in pieces, by the field that is empty in `content_block_start`.
 _PIECEWISE: Mapping[str, Mapping[str, Any]] = {
     "text": {"text": ""},
@@ -74,12 +77,13 @@ def replay(message: Mapping[str, Any]) -> Iterator[bytes]:
         for field in ("stop_reason", "stop_sequence", "stop_details", "container")
         if field in message
     }
-    for field in ("stop_details", "container"):
+    afterwards = {field: message[field] for field in _AFTERWARDS if field in message}
+    for field in ("stop_details", "container", *_AFTERWARDS):
         opening.pop(field, None)
     yield encode({"type": "message_start", "message": opening})
     for index, block in enumerate(message.get("content") or ()):
         yield from _replay_block(index, block)
-    yield encode({"type": "message_delta", "delta": closing, "usage": usage})
+    yield encode({"type": "message_delta", "delta": closing, **afterwards, "usage": usage})
     yield encode({"type": "message_stop"})
 
 
@@ -149,6 +153,9 @@ class Fold:
                 self._close(event["index"])
             case "message_delta":
                 self.message.update(event["delta"])
+                self.message.update(
+                    {field: event[field] for field in _AFTERWARDS if field in event}
+                )
                 # Cumulative: fields present replace those of the start, others stay.
                 usage = {k: v for k, v in event.get("usage", {}).items() if v is not None}
                 self.message["usage"] = {**self.message.get("usage", {}), **usage}

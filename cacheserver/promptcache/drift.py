@@ -20,6 +20,7 @@ from cacheserver.core import json_text
 from cacheserver.core.background import BackgroundWork
 from cacheserver.core.errors import BadRequest, NotFound
 from cacheserver.core.keyed_digests import NO_CONTENT, keyed
+from cacheserver.core.messages.attribution import attribution, prompt_of
 from cacheserver.core.types import Entry, Query, Tenant, Usage
 from cacheserver.pricing.estimate import chars_per_token
 from cacheserver.promptcache.drift_costs import Version, drifts, pairs, report, seen
@@ -69,7 +70,7 @@ class PromptWatch:
 
     def learn(self, query: Query, model: str, usage: Usage, now: float) -> None:
         """Record a request that Claude answered. Never blocks."""
-        system = text_of(query.body.get("system"))
+        system = text_of(prompt_of(query.body))
         if system:
             self._writes.gather(self._note, _Seen(query, system, model, usage, now))
 
@@ -247,9 +248,10 @@ def reorder(query: Query, body: Mapping[str, Any]) -> Mapping[str, Any]:
 
     Claude Code's prompt is never changed: Anthropic checks its first block literally.
     """
-    if any(name.startswith("x-claude-code-") for name in query.headers):
+    system = body.get("system")
+    if attribution(system) or any(name.startswith("x-claude-code-") for name in query.headers):
         return body
-    moved = reordered(body.get("system"))
+    moved = reordered(system)
     return body if moved is None else {**body, "system": moved}
 
 

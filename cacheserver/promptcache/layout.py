@@ -1,7 +1,8 @@
 """Layout of a request for Claude's prompt cache: positions of marks, and the prefix of each.
 
 The cache matches exact prefixes in the order tools, system, messages. A prefix is identified by a
-rolling hash of its blocks and of everything else that must be equal for a cache hit. Tokens are
+rolling hash of its blocks and of everything else that must be equal for a cache hit. Claude Code's
+attribution block, which differs from request to request, is neither hashed nor marked. Tokens are
 estimates; the usage of a call corrects them (`promptcache.planner.settle`). Pure.
 """
 
@@ -15,6 +16,8 @@ from typing import Any
 from cacheserver.claude import capabilities
 from cacheserver.core import json_text
 from cacheserver.core.keyed_digests import keyed
+from cacheserver.core.messages import client_headers
+from cacheserver.core.messages.attribution import without_attribution
 from cacheserver.core.types import Mark, Tenant
 from cacheserver.pricing.estimate import chars_per_token
 
@@ -136,7 +139,9 @@ def _namespace(headers: Mapping[str, str]) -> list[tuple[str, str]]:
     return sorted(
         (name, value)
         for name, value in headers.items()
-        if name.startswith("anthropic-") and name != "anthropic-version"
+        if name.startswith("anthropic-")
+        and name != "anthropic-version"
+        and (name, value) != client_headers.BROWSER
     )
 
 
@@ -156,7 +161,7 @@ def _sections(body: Mapping[str, Any]) -> Iterator[tuple[str, bytes, Iterator[_B
     yield (
         "system",
         json_text.dumps([body.get("speed"), searches]),
-        ((("system", at), "", block) for at, block in enumerate(_blocks(body.get("system")))),
+        ((("system", at), "", block) for at, block in _prompt(body)),
     )
     yield (
         "messages",
@@ -174,8 +179,8 @@ def _wanted(body: Mapping[str, Any]) -> dict[tuple[str | int, ...], str]:
     found: dict[tuple[str | int, ...], str] = {}
     if tools := body.get("tools"):
         found["tools", len(tools) - 1] = "tools"
-    system = len(_blocks(body.get("system")))
-    for at in {0, system - 2, system - 1} & set(range(system)):
+    system = [at for at, _ in _prompt(body)]
+    for at in {*system[:1], *system[-2:]}:
         found["system", at] = "system"
     messages = body["messages"]
     for turn in {0, len(messages) - 1}:
@@ -187,6 +192,13 @@ def _wanted(body: Mapping[str, Any]) -> dict[tuple[str | int, ...], str]:
         if turn >= 0 and (size := len(_blocks(messages[turn].get("content")))):
             found["messages", turn, "content", size - 1] = f"turn{back}"
     return found
+
+
+def _prompt(body: Mapping[str, Any]) -> list[tuple[int, Mapping[str, Any]]]:
+    """Return the blocks of the system prompt behind any attribution, each with its place."""
+    blocks = _blocks(body.get("system"))
+    rest = without_attribution(blocks)
+    return list(enumerate(rest, len(blocks) - len(rest)))
 
 
 def _blocks(content: Any) -> Sequence[Mapping[str, Any]]:

@@ -3,6 +3,7 @@
 Tokens are estimated, per block, as ceil(characters / characters per token of the model): of a
 text block its text, of any other block its compact JSON without `cache_control`. An image counts
 1,600 and a document that is no text 2,000. The estimates add up, so the parts of `usage` do too.
+Claude Code's attribution block is for Anthropic's accounts, and no part of the prompt.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from typing import Any, Literal, TypeAlias
 
 import orjson
 
+from cacheserver.core.messages.attribution import prompt_of
 from cacheserver.simulated.catalogue import Model
 
 Ttl: TypeAlias = Literal["5m", "1h"]
@@ -76,7 +78,7 @@ def tokens(body: Mapping[str, Any], model: Model) -> int:
 def _marked(body: Mapping[str, Any], model: Model) -> Iterator[Block]:
     for tool in body.get("tools") or []:
         yield _block("tools", tool, model)
-    for part in blocks_of(body.get("system")):
+    for part in blocks_of(prompt_of(body)):
         yield _block("system", part, model)
     for message in body["messages"]:
         for part in blocks_of(message["content"]):

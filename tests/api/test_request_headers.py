@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
+from anthropic import BadRequestError
 
 from cacheserver.simulated.directives import Fault
-from tests.house import ADMIN_KEY, House, came_from
+from tests.house import ADMIN_KEY, MODEL, House, came_from
 
 
 @pytest.mark.parametrize(
@@ -73,3 +76,20 @@ async def test_an_answer_past_its_deadline_serves_nobody_who_asks_for_its_revali
         assert refused.status_code == 500, value
     allowed = await house.ask(headers={"cache-control": "max-stale=90"})
     assert came_from(allowed)[0] == "stale"
+
+
+async def test_sdks_of_two_versions_and_a_browser_share_an_answer(house: House) -> None:
+    question = [{"role": "user", "content": "What is the capital of France?"}]
+    asked: dict[str, Any] = {"model": MODEL, "max_tokens": 100, "messages": question}
+    old = {"anthropic-version": "2023-06-01", "anthropic-dangerous-direct-browser-access": "true"}
+    first = await house.sdk().messages.create(**asked)
+    for client in (house.sdk(default_headers=old), house.sdk()):
+        again = await client.messages.with_raw_response.create(**asked)
+        assert again.headers["x-cache"] == "exact"
+        assert (await again.parse()).content == first.content
+    sampled = await house.sdk(default_headers=old).messages.with_raw_response.create(
+        **asked, extra_body={"temperature": 1.0}
+    )
+    assert sampled.headers["x-cache"] == "miss"
+    with pytest.raises(BadRequestError):  # Claude's own: the stored answer is of the other version
+        await house.sdk().messages.create(**asked, extra_body={"temperature": 1.0})

@@ -31,6 +31,14 @@ def text(words: str = "What is this?") -> Body:
 
 
 TOOL = {"type": "tool_use", "id": "t", "name": "look", "input": {}}
+EDITED = "context-management"
+
+
+def keeps(keep: Any = "all", **fields: Any) -> Body:
+    """An edit of earlier turns that clears nothing, as Claude Code sends it."""
+    return {"edits": [{"type": "clear_thinking_20251015", "keep": keep, **fields}]}
+
+
 IMAGE = {"type": "image", "source": {"type": "base64", "data": "x"}}
 RESULT = {"type": "tool_result", "tool_use_id": "t", "content": "4"}
 
@@ -73,7 +81,19 @@ def test_only_plain_text_is_matched_by_similarity(
         (body(mcp_servers=[]), None),
         (body(thread={"id": "t"}), "thread"),
         (body(compaction={"x": 1}), "compaction"),
-        (body(context_management={"edits": []}), "context-management"),
+        (body(context_management={"edits": []}), EDITED),
+        (body(context_management=keeps()), None),
+        (body(context_management=keeps({"type": "all"})), None),
+        (body(context_management=keeps({"type": "all", "value": 1})), EDITED),
+        (body(context_management=keeps("ALL")), EDITED),
+        (body(context_management=keeps(None)), EDITED),
+        (body(context_management=keeps({"type": "thinking_turns", "value": 9})), EDITED),
+        (body(context_management=keeps(of_tomorrow=1)), EDITED),
+        (body(context_management=keeps(type="clear_thinking_20270101")), EDITED),
+        (body(context_management=keeps(type="clear_tool_uses_20250919")), EDITED),
+        (body(context_management={**keeps(), "of_tomorrow": 1}), EDITED),
+        (body(context_management={"edits": keeps()["edits"] * 2}), EDITED),
+        (body(context_management={"edits": [{"type": "clear_thinking_20251015"}]}), EDITED),
         (body(fallbacks=["m"]), "fallbacks"),
         (body(max_tokens=0), "max-tokens-0"),
         (body(tools=[{"name": "own"}]), None),
@@ -145,6 +165,11 @@ def message(**fields: Any) -> Body:
         (message(content=[{"type": "web_search_tool_result"}]), "block"),
         (message(content=["x"]), "block"),
         (message(container={"id": "c"}), "container"),
+        (message(context_management=None), None),
+        (message(context_management={"applied_edits": []}), None),
+        (message(context_management={"applied_edits": [{"type": "x"}]}), EDITED),
+        (message(context_management={"applied_edits": [], "of_tomorrow": 1}), EDITED),
+        (message(context_management=[]), EDITED),
         (message(usage=None), "malformed"),
         ({"type": "error"}, "malformed"),
         ({}, "malformed"),

@@ -182,7 +182,7 @@ STEERING: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
     "task": ({}, {"controls": Controls(task="analysis")}),
     "deep analysis": ({}, {"controls": Controls(deep=True)}),
     "upstream": ({}, {"upstream": "https://api.anthropic.com"}),
-    "version": ({}, {"headers": {"anthropic-version": "2023-06-01"}}),
+    "version": ({}, {"headers": {"anthropic-version": "2027-01-01"}}),
     "beta": ({}, {"headers": {"anthropic-beta": "x"}}),
     "header of tomorrow": ({}, {"headers": {"anthropic-of-tomorrow": "x"}}),
     "workspace": ({}, {"headers": {"anthropic-workspace-id": "w"}}),

@@ -30,7 +30,7 @@ blocks = st.one_of(
         {"type": st.just("tool_use"), "id": words, "name": words, "input": inputs}
     ),
 )
-messages = st.fixed_dictionaries(
+messages: st.SearchStrategy[dict[str, Any]] = st.fixed_dictionaries(
     {
         "id": st.just("msg_1"),
         "type": st.just("message"),
@@ -50,7 +50,11 @@ messages = st.fixed_dictionaries(
             }
         ),
         "another_of_tomorrow": words,
-    }
+    },
+    optional={
+        "context_management": st.none() | st.just({"applied_edits": []}),
+        "input_transformations": st.just([]),
+    },
 )
 
 

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
+from cacheserver.core.messages.attribution import prompt_of
 from cacheserver.pricing.estimate import chars_per_token
 from cacheserver.promptcache.skeleton import MOVED, skeleton, text_of
 
@@ -33,7 +34,7 @@ class Systems:
             return None
         if root in self._by_root:
             return self._by_root[root]
-        text = text_of(body.get("system"))
+        text = text_of(prompt_of(body))
         found = skeleton(text)
         changes = any(one.kind in MOVED for one in found.fragments)
         found_moving = (

@@ -19,6 +19,7 @@ from cacheserver.analysis.audit.top_k import TopK
 from cacheserver.analysis.replay.call import Call
 from cacheserver.analysis.replay.step import LEVERS, Step
 from cacheserver.analysis.replay.verification import VerificationTotals
+from cacheserver.core.messages.attribution import prompt_of
 from cacheserver.core.types import Nanodollars
 from cacheserver.matching.conformal_bound import wilson
 
@@ -277,7 +278,7 @@ def _system(body: Mapping[str, Any] | None) -> str:
     """A group's name where the log gives none: the beginning of its system prompt."""
     if body is None:
         return "no prompt logged"
-    system = body.get("system")
+    system = prompt_of(body)
     if isinstance(system, list):
         texts = [b.get("text") for b in system if isinstance(b, Mapping)]
         system = " ".join(text for text in texts if isinstance(text, str))

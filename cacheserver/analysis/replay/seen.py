@@ -17,6 +17,7 @@ from cacheserver.claude import capabilities
 from cacheserver.claude.capabilities import Needs
 from cacheserver.core import json_text
 from cacheserver.core.errors import BadRequest
+from cacheserver.core.messages.attribution import prompt_of
 from cacheserver.core.types import Controls, Query, Route, Tenant
 from cacheserver.matching.language import Language
 from cacheserver.promptcache import layout as promptcache_layout
@@ -122,5 +123,5 @@ class Reader:
 
 def _root(query: Query) -> str:
     body = query.body
-    start = [query.tenant.name, query.model, body.get("tools"), body.get("system")]
+    start = [query.tenant.name, query.model, body.get("tools"), prompt_of(body)]
     return hashlib.blake2b(json_text.dumps(start), digest_size=16).hexdigest()

@@ -27,6 +27,7 @@ from cacheserver.analysis.replay.engine import Engine
 from cacheserver.analysis.replay.step import Step
 from cacheserver.core import json_text
 from cacheserver.core.errors import SettingsError
+from cacheserver.core.messages.attribution import prompt_of
 from cacheserver.index.errors import EmbedderFailed
 
 _CHUNK: Final = 64  # calls sent at once
@@ -83,7 +84,7 @@ def replay(
 def share_of(call: Call) -> int:
     """Return the worker of a call; the same for all calls that could share state."""
     body = call.body or {}
-    start = json_text.dumps([call.tenant, body.get("tools"), body.get("system")])
+    start = json_text.dumps([call.tenant, body.get("tools"), prompt_of(body)])
     return int.from_bytes(hashlib.blake2b(start, digest_size=8).digest())
 
 

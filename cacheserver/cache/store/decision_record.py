@@ -20,6 +20,7 @@ from cacheserver.cache.store import decision_index
 from cacheserver.core import json_text
 from cacheserver.core.keyed_digests import NO_CONTENT
 from cacheserver.core.ledger_row import Row
+from cacheserver.core.messages.attribution import prompt_of
 from cacheserver.core.money import usd
 from cacheserver.core.types import Bar, Query
 from cacheserver.storage.sealer import as_object
@@ -146,7 +147,7 @@ def earlier(plain: bytes) -> dict[str, Any]:
 
 def _system(query: Query) -> str | None:
     """Return the beginning of the system prompt, by which people know a scope."""
-    given = query.body.get("system")
+    given = prompt_of(query.body)
     if isinstance(given, list) and given and isinstance(given[0], Mapping):
         given = given[0].get("text")
     return given[:_SYSTEM_CHARS] if isinstance(given, str) else None

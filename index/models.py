@@ -15,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from cacheserver.index.errors import ModelDamaged, TooLong, Unknown
+from cacheserver.index.runtime import onnxruntime
 
 Vectors: TypeAlias = npt.NDArray[np.float32]
 
@@ -116,9 +117,9 @@ class OnnxEmbedder:
 
     def _load(self) -> None:
         # Imported late: a program that only keeps vectors pays for neither.
-        import onnxruntime
         from tokenizers import Tokenizer
 
+        runtime = onnxruntime()
         self._tokenizer = Tokenizer.from_file(str(self._folder / TOKENIZER))
         # The published file cuts at 128 pieces and pads to 128: the first would compare
         # beginnings only, the second would cost ten times the work.
@@ -127,10 +128,10 @@ class OnnxEmbedder:
         unknown = self._unknown_piece
         self._unknown = unknown and self._tokenizer.token_to_id(unknown)
         self._special = len(self._tokenizer.encode("").ids)  # the pieces put around every text
-        options = onnxruntime.SessionOptions()
+        options = runtime.SessionOptions()
         options.intra_op_num_threads = self._threads
         options.inter_op_num_threads = 1
-        self._session = onnxruntime.InferenceSession(
+        self._session = runtime.InferenceSession(
             str(self._folder / MODEL), options, providers=["CPUExecutionProvider"]
         )
 

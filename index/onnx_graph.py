@@ -10,6 +10,7 @@ import numpy as np
 from cacheserver.index.errors import ExportFailed, Unreadable
 from cacheserver.index.models import OnnxEmbedder, Vectors
 from cacheserver.index.original import Original
+from cacheserver.index.runtime import onnxruntime
 
 # Short, long, other scripts, code: what drifts most when an export goes wrong.
 PROBES = (
@@ -41,6 +42,7 @@ class Fidelity:
 
 def quantise(plain: Path, to: Path) -> None:
     """Write the graph with weights of 8 bits."""
+    onnxruntime()
     from onnxruntime.quantization import QuantType, quantize_dynamic
 
     quantize_dynamic(

@@ -15,6 +15,8 @@ from typing import Any, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
+from cacheserver.index.runtime import onnxruntime
+
 Array: TypeAlias = npt.NDArray[Any]
 
 _LENGTHS = (5, 9)  # pieces; what is equal at both does not depend on the length
@@ -160,17 +162,16 @@ def _sweep(graph: Any, renamed: Mapping[str, str]) -> None:
 
 
 def _session(model: Path | bytes, *, fused: Path | None = None) -> Any:
-    import onnxruntime
-
-    options = onnxruntime.SessionOptions()
+    runtime = onnxruntime()
+    options = runtime.SessionOptions()
     options.intra_op_num_threads = 1
     options.log_severity_level = 3
     if fused is not None:
-        extended = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_EXTENDED  # the same on any CPU
+        extended = runtime.GraphOptimizationLevel.ORT_ENABLE_EXTENDED  # the same on any CPU
         options.graph_optimization_level = extended
         options.optimized_model_filepath = str(fused)
     source = model if isinstance(model, bytes) else str(model)
-    return onnxruntime.InferenceSession(source, options, providers=["CPUExecutionProvider"])
+    return runtime.InferenceSession(source, options, providers=["CPUExecutionProvider"])
 
 
 def _feed(pieces: Array) -> dict[str, Array]:

@@ -48,6 +48,7 @@ from cacheserver.api.resources.operations import health
 from cacheserver.api.resources.operations import prices as live_prices
 from cacheserver.api.resources.operations import settings as live_settings
 from cacheserver.api.resources.overview import live, overview
+from cacheserver.api.resources.passthrough import models
 from cacheserver.api.resources.passthrough import routes as passthrough
 from cacheserver.api.resources.sample import routes as sample
 from cacheserver.api.resources.tenants import deletion as tenant_deletion
@@ -79,6 +80,7 @@ class Resource:
 # The hot path first: routes are tried in this order.
 RESOURCES: Final[tuple[Resource, ...]] = (
     Resource(messages.ROUTES),
+    Resource(models.ROUTES),
     Resource(batches.ROUTES),  # while batches are off, those of a caller's own key are passed on
     Resource(query.router),
     Resource(conversations.router, "conversations"),

@@ -98,7 +98,7 @@ class CallPlanner:
         if crowded(query.body):
             return self._as_it_came(query)
         off = query.controls.off
-        route = await self._route(query, vector, now)
+        route = await self.route(query, vector, now)
         body: Mapping[str, Any] = query.body
         if route.model != query.model:
             body = {**body, "model": route.model}
@@ -168,7 +168,8 @@ class CallPlanner:
         if self._trials is not None:
             self._trials.learn(query, planned, message)
 
-    async def _route(self, query: Query, vector: Any | None, now: float) -> Route:
+    async def route(self, query: Query, vector: Any | None, now: float) -> Route:
+        """Return the model that would be asked; `vector` as for `prepare`. Raises nothing."""
         if query.cheapest:
             rules = query.tenant.routing
             return cheapest.route(query.model, query.body, rules, default_model=self._default_model)

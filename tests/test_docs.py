@@ -37,6 +37,7 @@ PAGES = (
     "docs/tenants.md",
     "docs/operating.md",
     "docs/declared-questions.md",
+    "docs/moving-data.md",
 )
 LINKED = sorted(
     f"{page.relative_to(ROOT)}" for page in (*ROOT.glob("*.md"), *(ROOT / "docs").glob("**/*.md"))

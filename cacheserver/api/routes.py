@@ -55,6 +55,7 @@ from cacheserver.api.resources.tenants import deletion as tenant_deletion
 from cacheserver.api.resources.tenants import keys as tenant_keys
 from cacheserver.api.resources.tenants import lifetimes
 from cacheserver.api.resources.tenants import settings as tenant_settings
+from cacheserver.api.resources.transfer import exports, imports
 from cacheserver.api.resources.tuning import decisions, scopes
 from cacheserver.api.resources.work import audits, routing_rules
 from cacheserver.api.resources.work import conversations as all_conversations
@@ -122,6 +123,8 @@ RESOURCES: Final[tuple[Resource, ...]] = (
     Resource(live_prices.router),
     Resource(health.router),
     Resource(audits.router, "analysis"),
+    Resource(imports.router),
+    Resource(exports.router),
     Resource(all_jobs.router, "batches"),
     Resource(all_conversations.router, "conversations"),
     Resource(admin_page.router),

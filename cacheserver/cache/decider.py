@@ -144,6 +144,7 @@ class Decider:
             group=one.group or one.entry.id,
             profile=self._profile(one.entry.text or ""),
             adjustment=adjustment,
+            preferred=one.pinned,
         )
 
     async def _clearing(
@@ -175,6 +176,7 @@ class Decider:
                 similarity=c.similarity - c.penalty,
                 group=c.group or c.entry.id,
                 profile=self._profile(c.entry.text or ""),
+                preferred=c.pinned,
             )
             for c in live
         ]

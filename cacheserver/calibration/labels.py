@@ -176,12 +176,18 @@ class Labels:
             key = self._tombstone(tenant, question_key, entry_id)
             await run_script(self._bury, self._prefix, key, entry_id, life_s * 1000, by)
 
-    async def inherit(self, tenant: str, entry_id: str, heir: str, until: float) -> None:
-        """Refuse an entry to all questions that another one is refused to, until then."""
+    async def inherit(self, tenant: str, heirs: Mapping[str, str], until: float) -> None:
+        """Refuse each entry's heir to all questions that the entry is refused to, until then.
+
+        `heirs` has the new ids by the old ones. Walks all keys of the store, in steps.
+        """
         life_ms = max(1, round((until - self._now()) * 1000))
-        for key in await self._tombstones(tenant, entry_id):
-            words = (f"{key.removesuffix(entry_id)}{heir}", _ANYBODY, "PX", life_ms)
-            await command(self._redis, "SET", *words)
+        only = next(iter(heirs)) if len(heirs) == 1 else "*"
+        for key in await self._tombstones(tenant, only) if heirs else ():
+            rest, _, entry_id = key.rpartition(":")
+            if (heir := heirs.get(entry_id)) is not None:
+                words = (f"{rest}:{heir}", _ANYBODY, "PX", life_ms)
+                await command(self._redis, "SET", *words)
 
     async def outlive(self, tenant: str, entry_id: str, until: float) -> None:
         """Keep an entry's record until then at least, Unix seconds: its deadline was moved.

@@ -71,14 +71,7 @@ def _kinds() -> tuple[Kind, ...]:
             ("answers", "string", "e:<fingerprint>", "entry", "question, answer", answer),
             ("vectors", "string", "v:<fingerprint>", "entry", "the question's vectors", answer),
             ("embedder", "string", "embedder", "stays", "ids of embedders, times", "always"),
-            (
-                "embedder_probes",
-                "hash",
-                "embedder:probes",
-                "stays",
-                "vectors of our text",
-                "always",
-            ),
+            ("embedder_probes", "hash", "embedder:probes", "stays", "vectors of a text", "always"),
             (
                 "answer_vectors",
                 "string",
@@ -351,6 +344,8 @@ def _kinds() -> tuple[Kind, ...]:
             "cache",
             ("probe", "string", "probe", "stays", "a number", "a minute"),
         ),
+        *_of("transfer", ("imports", "hash", "import:T:<id>", "tenant", "files, counts", quarter)),
+        *_of("transfer", ("import_lists", "sorted set", "imports:T", "tenant", "ids", quarter)),
         *_of("live", ("live", "hash", "live", "stays", "settings and prices, changed", own)),
         *_of("api", ("canary", "string", "canary", "stays", "a marker", "ten seconds")),
         *_of(

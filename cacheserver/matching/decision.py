@@ -71,6 +71,7 @@ def judge(
 
     A candidate serves if no veto of `enabled` fires, its answer group is not shut, its probability
     reaches the bar's level (which is never below the floor), and the bar's support contains it.
+    Of several, one that is `preferred` goes before more probable ones, and passes no less.
     """
     candidates = neighbours[:JUDGED]
     covered = {
@@ -92,9 +93,15 @@ def judge(
         for one in candidates
     ]
     ranked = sorted(judged, key=lambda j: j.probability, reverse=True)
-    for one in ranked:
-        if one.supported and not _shut(one, bar) and one.probability >= bar.level:
-            return Verdict(one, tuple(ranked), "probable")
+    passing = [
+        one
+        for one in ranked
+        if one.supported and not _shut(one, bar) and one.probability >= bar.level
+    ]
+    if passing:
+        preferred = {one.id for one in candidates if one.preferred}
+        serve = next((one for one in passing if one.id in preferred), passing[0])
+        return Verdict(serve, tuple(ranked), "probable")
     return Verdict(None, tuple(ranked), _why(ranked[0], bar) if ranked else "empty")
 
 

@@ -26,6 +26,7 @@ class Neighbour:
     group: str  # of its answer; its own id if no group was found
     profile: Profile
     adjustment: float = 0.0  # log-odds added by its own labels and its group's
+    preferred: bool = False  # of those that pass, it goes first: an operator vouches for it
 
 
 def evidence_for(

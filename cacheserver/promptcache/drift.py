@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-import secrets
 from collections import OrderedDict
 from collections.abc import AsyncIterator, Callable, Container, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
@@ -15,6 +14,7 @@ from typing import Any, Protocol
 
 from cacheserver.cache import fingerprint
 from cacheserver.cache.store import stored_entry
+from cacheserver.cache.store.stored_entry import new_id
 from cacheserver.cache.ttl import lifetime
 from cacheserver.core import json_text
 from cacheserver.core.background import BackgroundWork
@@ -260,7 +260,7 @@ def _copy(tenant: Tenant, entry: Entry, scope: str, now: float) -> Entry:
     mark.update((entry.text or "").encode("utf-8", "surrogatepass"))
     return replace(
         entry,
-        id=f"{int(now * 1000):012x}{secrets.token_hex(10)}",
+        id=new_id(now),
         fingerprint=keyed(tenant, mark.hexdigest()),
         scope=scope,
     )

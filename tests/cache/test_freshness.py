@@ -119,6 +119,18 @@ def test_a_veto_passes_to_the_next_candidate() -> None:
     assert chosen(found, 0.97, lifted).serve == "opposite"
 
 
+def test_a_preferred_one_goes_first_among_those_that_reach_the_threshold() -> None:
+    nearer = Neighbour("a", 0.99, "a", ENGLISH.profile(TEXTS[0]))
+    vouched = Neighbour("b", 0.96, "b", ENGLISH.profile(TEXTS[0]), preferred=True)
+    vetoed = Neighbour("c", 0.98, "c", ENGLISH.profile(TEXTS[1]), preferred=True)
+
+    def served(threshold: float) -> str | None:
+        question, among = ENGLISH.profile(ASKED), [nearer, vetoed, vouched]
+        return decide(question, among, threshold, language=ENGLISH, enabled=ALL_VETOES).serve
+
+    assert [served(0.95), served(0.96), served(0.97), served(1)] == ["b", "b", "a", None]
+
+
 def test_of_two_equals_the_one_that_comes_first_wins() -> None:
     found = [near(TEXTS[0], 0.99, "new"), near(TEXTS[0], 0.99, "old")]
     assert chosen(found, 0.9).serve == "new"

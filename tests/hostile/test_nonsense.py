@@ -155,6 +155,11 @@ BODIES: dict[str, list[dict[str, Any]]] = {
         {"pairs": [{"query_a": "a", "query_b": "b", "label": 1}], "target": 0.1},
         {"tsv": "a\tb\tc"},
     ],
+    "POST /admin/v1/imports": [
+        {"tenant": "default", "kind": "answers", "source": "f", "request": MESSAGE, "tags": ["t"],
+         "headers": {"x-cache-namespace": "n"}, "ttl_s": 5, "curated": True},
+        {"tenant": "default", "kind": "calls", "curated": False},
+    ],
     "POST /admin/v1/keys": [{"tenant": "t", "label": "l"}],
     "POST /admin/v1/tenants/default/ttl-check": [
         {"namespace": "n", "task": "t", "tags": ["t"], "model": "m", "ttl_s": 5, "question": "q"}

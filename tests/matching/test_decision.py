@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -75,6 +76,21 @@ def test_the_bar_is_inclusive() -> None:
     (judged,) = decide(neighbours, level=2.0).candidates
     assert decide(neighbours, level=judged.probability).serve == judged
     assert decide(neighbours, level=judged.probability + 1e-9).serve is None
+
+
+def test_a_preferred_candidate_goes_first_among_those_that_pass_and_passes_no_less() -> None:
+    nearer, vouched = stored("a", SAME, 0.97), replace(stored("b", SAME, 0.9), preferred=True)
+    both = decide([nearer, vouched])
+    assert both.serve is not None
+    assert both.serve.id == "b"
+    assert [one.id for one in both.candidates] == ["a", "b"]
+    least = both.serve.probability
+    assert decide([nearer, vouched], level=least + 1e-9).serve == both.candidates[0]
+    other = replace(stored("b", OTHER, 0.2), preferred=True)
+    found = decide([nearer, other])
+    assert found.serve is not None
+    assert found.serve.id == "a"
+    assert decide([other]).serve is None
 
 
 def test_a_vetoed_candidate_gives_way_to_the_next() -> None:

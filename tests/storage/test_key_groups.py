@@ -34,14 +34,14 @@ async def test_a_mark_and_a_group_are_both_kept_and_a_pin_can_be_taken_back(
     entry = an_entry()
     ref = (entry.fingerprint, entry.id)
     await entries.put(entry, keep_s=0, vector=None, asked_at=entry.created_at)
-    assert await entries.pin("acme", entry.id, pinned=True)
-    assert await entries.pin("acme", entry.id, pinned=True)
+    assert await entries.pin(entry, pinned=True)
+    assert await entries.pin(entry, pinned=True)
     await entries.set_group(entry, "other")
     assert await entries.grouped([ref]) == [Stored(entry, "other", corroborated=True, pinned=True)]
     await entries.corroborate(entry)
-    assert await entries.pin("acme", entry.id, pinned=False)
+    assert await entries.pin(entry, pinned=False)
     assert await entries.grouped([ref]) == [Stored(entry, "other", corroborated=True)]
-    assert not await entries.pin("beta", entry.id, pinned=True)
+    assert not await entries.pin(replace(entry, id="0" * 32), pinned=True)
     await entries.close()
 
 
@@ -53,6 +53,6 @@ async def test_marks_end_with_their_entry(redis: Connection, prefix: str) -> Non
     newer = replace(entry, id="f" * 32)
     await entries.put(newer, keep_s=0, vector=None, asked_at=entry.created_at)
     await entries.corroborate(entry)  # a mark that comes too late says nothing of the newer one
-    assert not await entries.pin("acme", entry.id, pinned=True)
+    assert not await entries.pin(entry, pinned=True)
     assert await entries.grouped([(newer.fingerprint, newer.id)]) == [Stored(newer, newer.id)]
     await entries.close()

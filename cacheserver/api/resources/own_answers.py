@@ -25,10 +25,9 @@ from cacheserver.cache.ttl import lifetime
 from cacheserver.core import invisible_characters
 from cacheserver.core.errors import BadRequest, Conflict, Forbidden
 from cacheserver.core.rules.bounds import Bound
-from cacheserver.core.rules.routing import Tiers
-from cacheserver.core.types import AUTO, Entry, Query, Tenant, Usage
-from cacheserver.pricing.estimate import chars_per_token
+from cacheserver.core.types import Entry, Query, Tenant
 from cacheserver.routing import answer_checks
+from cacheserver.transfer import plans
 
 router = APIRouter(tags=["operations"])
 
@@ -147,7 +146,7 @@ async def _put(parts: Components, query: Query, text: str, *, by: str) -> dict[s
         return _shown(None, ttl_s=0, unstored="bypass")
     if ttl_s == 0:
         return _shown(None, ttl_s=0, unstored="ttl-0")
-    worth = _worth(parts, query, text, now)
+    worth = plans.worth(parts.pricer.cost, query, text, now)
     for _ in range(_TRIES):
         old = await parts.entries.get(query.fingerprint)
         if old is not None and old.origin == "curated" and old.expires_at > now:
@@ -157,7 +156,7 @@ async def _put(parts: Components, query: Query, text: str, *, by: str) -> dict[s
             )
         if old is not None:  # what the old answer was found wrong for: its question was another
             until = entry.expires_at + query.tenant.stale_s + 1
-            await parts.labels.inherit(entry.tenant, old.id, entry.id, until)
+            await parts.labels.inherit(entry.tenant, {old.id: entry.id}, until)
         stored = await parts.entries.put(
             entry,
             keep_s=query.tenant.stale_s,
@@ -170,17 +169,6 @@ async def _put(parts: Components, query: Query, text: str, *, by: str) -> dict[s
         if (None if after is None else after.id) == (None if old is None else old.id):
             return _shown(None, ttl_s=0, unstored="refused")
     raise Conflict("others store answers to this question at the same moment; try again")
-
-
-def _worth(parts: Components, query: Query, text: str, now: float) -> int:
-    """Estimate what Claude would have charged, nanodollars: by that the store keeps entries."""
-    model = Tiers().middle if query.model == AUTO else query.model
-    per_token = chars_per_token(model)
-    usage = Usage(
-        input_tokens=round(len(query.text or "") / per_token),
-        output_tokens=round(len(text) / per_token),
-    )
-    return parts.pricer.cost(model, usage, now) or 0
 
 
 def _refuse_other_shape(query: Query, text: str) -> None:

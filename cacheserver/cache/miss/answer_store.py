@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import secrets
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from dataclasses import replace
@@ -13,6 +12,7 @@ from cacheserver.cache import cacheability
 from cacheserver.cache.conversation_mark import mark_of
 from cacheserver.cache.filled import Filled
 from cacheserver.cache.ports import CallPlanner, Entries, Escalation, Metrics, Pricer
+from cacheserver.cache.store.stored_entry import new_id
 from cacheserver.cache.ttl import lifetime
 from cacheserver.claude import sse
 from cacheserver.claude.upstream import Reply, StreamReply
@@ -131,7 +131,7 @@ class AnswerStore:
     ) -> Entry:
         now = self._clock()
         return Entry(
-            id=f"{int(now * 1000):012x}{secrets.token_hex(10)}",
+            id=new_id(now),
             tenant=query.tenant.name,
             namespace=query.controls.namespace,
             fingerprint=query.fingerprint,

@@ -4,11 +4,11 @@ application as its own.
 
 from __future__ import annotations
 
-import secrets
 from dataclasses import replace
 from typing import Any, Final
 
 from cacheserver.cache.conversation_mark import mark_of
+from cacheserver.cache.store.stored_entry import new_id
 from cacheserver.core import json_text
 from cacheserver.core.types import Entry, Query, Usage
 
@@ -34,7 +34,7 @@ def curated(entry: Entry, text: str, *, author: str, now: float, ttl_s: float) -
     }
     return replace(
         entry,
-        id=f"{int(now * 1000):012x}{secrets.token_hex(10)}",
+        id=new_id(now),
         # Other fields of the old message are null, as Claude's are that say nothing.
         message=json_text.dumps({**dict.fromkeys(before), **message}),
         cost=0,
@@ -61,7 +61,7 @@ def own(query: Query, text: str, *, by: str, now: float, ttl_s: float) -> Entry:
         "usage": {"input_tokens": 0, "output_tokens": 0},
     }
     return Entry(
-        id=f"{int(now * 1000):012x}{secrets.token_hex(10)}",
+        id=new_id(now),
         tenant=query.tenant.name,
         namespace=query.controls.namespace,
         fingerprint=query.fingerprint,

@@ -183,11 +183,8 @@ class Entries:
         """Mark `entry` as corroborated by a second actor's answer; deleted with the entry."""
         await self._say(entry, add=stored_entry.CORROBORATED)
 
-    async def pin(self, tenant: str, entry_id: str, *, pinned: bool) -> bool:
-        """Pin or unpin an entry of `tenant`. False: there is none with that id."""
-        entry = await self.by_id(tenant, entry_id)
-        if entry is None:
-            return False
+    async def pin(self, entry: Entry, *, pinned: bool) -> bool:
+        """Pin or unpin `entry`. False: it is gone, or was replaced."""
         mark = {"add": stored_entry.PINNED} if pinned else {"drop": stored_entry.PINNED}
         return await self._say(entry, **mark)
 
@@ -258,8 +255,9 @@ class Entries:
         ]
         self.seen.add(entry.fingerprint)
         old = "" if replaces is None else replaces.id
+        pin = int(replaces is not None and replaces.pin)
         while True:  # each turn evicts `_STEP` entries, so it ends
-            reply = await self.hot.change(self._put, *arguments, self._inflation, old)
+            reply = await self.hot.change(self._put, *arguments, self._inflation, old, pin)
             old = ""  # it has left in the first turn
             status, self._inflation, *dropped = reply
             self.hot.drop(entry.fingerprint)

@@ -93,7 +93,7 @@ _FENCE = _FENCED + "if fenced(redis.call('GET', P .. 'sole')) then return 'busy'
 
 # ARGV: P, id, entry, vector or '', meta, the id's own group, now ms, life ms, asked at,
 # max bytes or 0, limit, inflation or '' to look it up, the id that it replaces or '' for any,
-# server. Returns {0 refused | 1 stored | 2
+# 1 to pin it, server. Returns {0 refused | 1 stored | 2
 # call again, inflation, dropped ids...}. A purge at the very moment of asking covers the answer:
 # doubt is a miss. Every command here is one of each miss: there are no more than it takes.
 PUT = (
@@ -139,6 +139,7 @@ if status == 1 then
   elseif found[2] then
     redis.call('DEL', vector_key)
   end
+  if ARGV[14] == '1' then redis.call('SET', P .. 's:' .. meta[1], id .. ' p ', 'PX', life) end
   redis.call('HSET', IDS, id, ARGV[5])
   redis.call('ZADD', DEADLINES, now + life, id)
   redis.call('ZADD', WORTH, exact(inflation + meta[3] / meta[2]), id)

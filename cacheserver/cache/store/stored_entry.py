@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -28,6 +29,11 @@ return 1
 """
 
 
+def new_id(now: float) -> str:
+    """Return an entry's id: 32 hex digits, in the order of times, never used twice."""
+    return f"{int(now * 1000):012x}{secrets.token_hex(10)}"
+
+
 @dataclass(frozen=True, slots=True)
 class Stored:
     """An entry, its group and its marks."""
@@ -45,8 +51,9 @@ class Replaced:
     Nothing is stored once another entry is in its place.
     """
 
-    id: str
+    id: str  # "": none in particular
     worth: Nanodollars
+    pin: bool = False  # the new one
 
 
 @dataclass(frozen=True, slots=True)

@@ -356,7 +356,7 @@ async def test_a_new_deadline_is_in_all_that_is_stored_of_an_entry(
     store = Entries(redis, prefix=prefix, max_bytes=1_000_000)
     one = entry(tags=("t",))
     await put(store, one, keep_s=10)
-    assert await store.pin("acme", one.id, pinned=True)
+    assert await store.pin(one, pinned=True)
     ends = time.time() + 100.125
     found = await store.deadlines.set("acme", one.id, ends, keep_s=20)
     assert found is not None

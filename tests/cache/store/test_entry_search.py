@@ -118,7 +118,7 @@ async def test_a_search_finds_what_looking_at_every_entry_finds(
         for _ in range(hits):
             store.touch(one, 7)
         if pinned:
-            assert await store.pin(one.tenant, one.id, pinned=True)
+            assert await store.pin(one, pinned=True)
         kept.append((one, hits, pinned))
     await store.upkeep()
     now, stored_by_id = int(time.time()), {one.id: one for one, *_ in kept}

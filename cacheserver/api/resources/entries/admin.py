@@ -185,15 +185,15 @@ async def set_answer(request: Request, tenant: str, id: str) -> dict[str, Any]:
     entry = curated(old, asked.text, author=admin.name, now=now, ttl_s=ttl_s)
     # What the old answer was found wrong for: its question was another one.
     until = entry.expires_at + settings.stale_s + 1
-    await state.parts.labels.inherit(entry.tenant, old.id, entry.id, until)
+    await state.parts.labels.inherit(entry.tenant, {old.id: entry.id}, until)
     saved = state.parts.pricer.cost(entry.model, entry.usage, now)
+    replaces = Replaced(old.id, saved or 0, pin=True)
     stored = await state.parts.entries.put(
-        entry, keep_s=settings.stale_s, asked_at=now, replaces=Replaced(old.id, saved or 0)
+        entry, keep_s=settings.stale_s, asked_at=now, replaces=replaces
     )
     if not stored:
         raise NotFound("this answer was purged or replaced meanwhile, or the text is too large")
     note_partly(request)
-    await state.parts.entries.entries.pin(entry.tenant, entry.id, pinned=True)
     found = await found_entry(state, tenant, entry.id)
     return {**await shown.whole(state, found), "replaced": old.id}
 
@@ -216,7 +216,9 @@ async def _pin(request: Request, tenant: str, id: str, *, pinned: bool) -> dict[
     state = state_of(request)
     state.gate.admit_admin(request, "tune")
     name = (await named_tenant(state, tenant)).name
-    if not await state.parts.entries.entries.pin(name, id, pinned=pinned):
+    entries = state.parts.entries.entries
+    entry = await entries.by_id(name, id)
+    if entry is None or not await entries.pin(entry, pinned=pinned):
         raise _absent()
     return {"tenant": name, "entry_id": id, "pinned": pinned}
 

@@ -22,6 +22,7 @@ from cacheserver.api.dependencies import Gate
 from cacheserver.api.page_session import PageAccess
 from cacheserver.api.recent_queries import RecentQueries
 from cacheserver.api.server.connections import Connections
+from cacheserver.api.server.cors import Cors
 from cacheserver.api.server.limits import Limits, within_files
 from cacheserver.api.server.protocol import ServerConfig
 from cacheserver.api.slowdown import Slowdown
@@ -62,6 +63,7 @@ def create_app(
         admin_key=config.admin_key(settings),
         limits=None if limits is None else limits.rate_limits,
         slowdown=slowdown,
+        origins=settings.cors_origins,
     )
     app = FastAPI(
         title="cacheserver",
@@ -101,6 +103,8 @@ def create_app(
     )
     if settings.upstream == "simulated":
         app.add_middleware(simulated_label.Simulated)
+    if settings.cors_origins:
+        app.add_middleware(Cors, origins=settings.cors_origins)
     routes.install(app, parts.off)
     openapi.install(app, [route for one in routes.RESOURCES for route in one.routes], off=parts.off)
     docs_page.install(app)

@@ -46,6 +46,7 @@ class Boundary:
             trace=request_context.trace_of(scope["headers"]),
         )
         request_context.enter(seen)
+        scope = _without_second_version(scope)
         if method == "HEAD":  # of every page there is: servers leave the body out by themselves
             scope = {**scope, "method": "GET"}
         scope.setdefault("state", {})["request_id"] = seen.id
@@ -90,6 +91,18 @@ class Boundary:
                 return  # the server sees an unfinished response and closes the connection
             response = self._respond(Request(scope), error)
             await response(scope, receive, noted)
+
+
+def _without_second_version(scope: Scope) -> Scope:
+    """Return the scope of a request without the `/v1` that a base URL had too many.
+
+    SDKs add `/v1/...` to a base URL that ends in `/v1`. One is taken off before anything else reads
+    the path; an escaped one, or a third, is another path.
+    """
+    raw = scope.get("raw_path") or b""
+    if not (raw.startswith(b"/v1/v1/") and scope["path"].startswith("/v1/v1/")):
+        return scope
+    return {**scope, "path": scope["path"][3:], "raw_path": raw[3:]}
 
 
 def _note(seen: RequestContext, headers: Headers) -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hmac
 import ipaddress
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
@@ -67,12 +67,15 @@ class Gate:
         admin_key: str | None,
         limits: RateLimits | None = None,
         slowdown: Slowdown | None = None,
+        origins: Collection[str] = (),
     ) -> None:
+        """`origins`: of web pages that may ask where there are no keys."""
         self._tenants = tenants
         self.credentials = credentials
         self._admin_key = admin_key
         self._limits = limits
         self.slowdown = slowdown or Slowdown()
+        self._origins = frozenset(origins)
 
     async def admit(self, request: HTTPConnection) -> Caller:
         """Return who is asking.
@@ -193,7 +196,7 @@ class Gate:
         """
         if not from_this_machine(request, headers) or await self._tenants.keys_needed():
             return False
-        refuse_strangers(headers)
+        refuse_strangers(headers, self._origins)
         return True
 
     async def _admit_key(self, request: HTTPConnection, plain: str, where: str) -> Caller:
@@ -268,11 +271,12 @@ def from_this_machine(request: HTTPConnection, headers: Mapping[str, str]) -> bo
     return all(end is None or end[1] is None or is_loopback(end[0]) for end in ends)
 
 
-def refuse_strangers(headers: Mapping[str, str]) -> None:
+def refuse_strangers(headers: Mapping[str, str], origins: Collection[str] = ()) -> None:
     """Raise `Forbidden` for what a web page may have sent through a browser on this machine.
 
-    A name that is not this machine's is a DNS answer that was changed under the page; an `Origin`
-    is sent with every request that a page of another site makes and that could do something.
+    Pages of `origins` may ask. A name that is not this machine's is a DNS answer that was changed
+    under the page; an `Origin` is sent with every request that a page of another site makes and
+    that could do something.
     """
     host = headers.get("host", "")
     if not _LOCAL_HOST.fullmatch(host):
@@ -281,8 +285,12 @@ def refuse_strangers(headers: Mapping[str, str]) -> None:
             "`cacheserver key create --tenant NAME` to use another name"
         )
     origin = headers.get("origin")
-    if origin is not None and origin not in (f"http://{host}", f"https://{host}"):
-        raise Forbidden("without keys no other web page may ask; create a key for its server")
+    if origin is None or origin in origins or origin in (f"http://{host}", f"https://{host}"):
+        return
+    raise Forbidden(
+        "without keys no other web page may ask; create a key for its server, or list its origin "
+        "in `CACHESERVER_CORS_ORIGINS`"
+    )
 
 
 def is_loopback(host: str) -> bool:

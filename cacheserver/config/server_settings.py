@@ -9,6 +9,7 @@ from pydantic import BaseModel
 
 from cacheserver.config.feature_list import FeatureList
 from cacheserver.config.fields import Secret, setting
+from cacheserver.config.origin_list import OriginList
 from cacheserver.config.sizes import Bytes
 from cacheserver.core.features import FEATURES
 from cacheserver.core.types import LEAST_BODY_BYTES
@@ -100,6 +101,14 @@ class ServerSettings(BaseModel):
         "nginx's `send_timeout`; a program that stops reading for a minute has most likely gone.",
         gt=0,
         le=86_400,
+    )
+    cors_origins: OriginList = setting(
+        (),
+        "Web origins whose pages may ask `/v1/` from a browser, with commas between, such as "
+        "`https://app.example.com`; never `*`, and never for `/admin` "
+        "([browsers](running.md#browsers)).",
+        "A key in a web page is known to all who open it: an operator decides on that.",
+        shown="none",
     )
     features_off: FeatureList = setting(
         (),

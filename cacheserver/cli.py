@@ -1,7 +1,7 @@
 """The command line: starts the server and runs the commands of the packages.
 
-Rule: what goes wrong is one line on stderr and exit status 1; a usage error is 2. What a script
-may want to read goes to stdout, everything said to a person beside it to stderr.
+Rule: what goes wrong is one line on stderr, and one of the exit statuses of `core.command_line`.
+What a script may want to read goes to stdout, everything said to a person beside it to stderr.
 """
 
 from __future__ import annotations
@@ -17,14 +17,29 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from cacheserver.analysis.audit import command as audit_command
+from cacheserver.analysis.evaluation import command as evaluate_command
 from cacheserver.analysis.scenarios import command as workload_command
 from cacheserver.backup import command as backup_command
-from cacheserver.core.command_line import CommandLine, CommandModule, add_command, say
+from cacheserver.commands import command as remote_commands
+from cacheserver.core.command_line import (
+    INTERRUPTED,
+    OK,
+    UNREAD,
+    WRONG,
+    CommandLine,
+    CommandModule,
+    HelpFormatter,
+    add_command,
+    add_json,
+    exit_status,
+    print_json,
+    say,
+)
 from cacheserver.core.errors import CacheServerError, SettingsError
 from cacheserver.core.features import Feature
+from cacheserver.doctor import command as doctor_command
 from cacheserver.embedded import command as embedded_command
 from cacheserver.encryption import command as encryption_command
-from cacheserver.erasure import command as erasure_command
 from cacheserver.lint import command as lint_command
 from cacheserver.pricing import command as estimate_command
 from cacheserver.tenants import command as key_command
@@ -48,14 +63,16 @@ This page is made by `cacheserver settings --markdown`.
 
 # The commands of each package, in the order of `--help`, with the feature that switches them off.
 COMMANDS: tuple[tuple[CommandModule, Feature | None], ...] = (
+    (remote_commands, None),  # the server says what it has switched off
+    (doctor_command, None),
     (lint_command, "lint"),
     (estimate_command, None),
     (audit_command, "analysis"),
     (workload_command, "analysis"),
+    (evaluate_command, "analysis"),
     (verify_command, "verification"),
     (backup_command, None),
     (embedded_command, None),
-    (erasure_command, None),
     (encryption_command, None),
     (key_command, None),
 )
@@ -64,6 +81,7 @@ COMMANDS: tuple[tuple[CommandModule, Feature | None], ...] = (
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; the exit status."""
     given = list(sys.argv[1:] if argv is None else argv)
+    args: argparse.Namespace | None = None
     try:
         if given[:1] == ["simulate-claude"]:  # it has options of its own, and its own --help
             from cacheserver import simulated
@@ -77,15 +95,18 @@ def main(argv: Sequence[str] | None = None) -> int:
         return status
     except CacheServerError as error:
         say(f"cacheserver: {error}")
+        return exit_status(error)
     except ModuleNotFoundError as error:
         say(f"cacheserver: {error.name} is not installed; pip install 'cacheserver[server]'")
+        return WRONG
     except KeyboardInterrupt:
-        return 130  # as shells have it: 128 + SIGINT
+        if (after := getattr(args, "interrupted", None)) is not None:
+            say(f"\ncacheserver: interrupted; {after}")
+        return INTERRUPTED
     except BrokenPipeError:
         # `| head` has read enough; what Python flushes at its end goes nowhere.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 141  # 128 + SIGPIPE
-    return 1
+        return UNREAD
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -93,7 +114,9 @@ def _parser() -> argparse.ArgumentParser:
         prog="cacheserver",
         description="A semantic response cache for Claude.",
         epilog="Settings are CACHESERVER_* environment variables, or lines of the TOML file that "
-        "--config names. `cacheserver settings` prints them.",
+        "--config names. `cacheserver settings` prints them. Exit status: 0 done; 1 a check says "
+        "no; 2 wrong options, input or key; 3 the server, store or Claude failed.",
+        formatter_class=HelpFormatter,
     )
     commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
 
@@ -102,7 +125,18 @@ def _parser() -> argparse.ArgumentParser:
         "--config", type=Path, metavar="FILE", help="read settings from this TOML file"
     )
 
-    serve = add_command(commands, "serve", help="run the server", parents=[configured])
+    serve = add_command(
+        commands,
+        "serve",
+        help="run the server",
+        example="cacheserver serve --port 9000\n"
+        "CACHESERVER_UPSTREAM=simulated cacheserver serve    # without a key for Claude",
+        parents=[configured],
+    )
+    serve.add_argument("--host", help="address to listen on (default: CACHESERVER_HOST)")
+    serve.add_argument(
+        "--port", metavar="N", help="port to listen on; 0: a free one (default: CACHESERVER_PORT)"
+    )
     serve.set_defaults(run=_serve)
 
     settings = add_command(
@@ -116,11 +150,23 @@ def _parser() -> argparse.ArgumentParser:
         action="store_true",
         help="describe every setting instead, as in docs/settings.md",
     )
+    add_json(settings)
     settings.set_defaults(run=_settings)
 
     add_command(
         commands, "simulate-claude", help="run a simulated Claude, without a key", add_help=False
     )
+
+    completion = add_command(
+        commands,
+        "completion",
+        help="print the completion script of a shell",
+        example="cacheserver completion bash > ~/.local/share/bash-completion/completions/"
+        "cacheserver\ncacheserver completion zsh > ~/.zfunc/_cacheserver\n"
+        "cacheserver completion fish > ~/.config/fish/completions/cacheserver.fish",
+    )
+    completion.add_argument("shell", choices=("bash", "zsh", "fish"), help="the shell")
+    completion.set_defaults(run=lambda args: _completion(parser, args.shell))
 
     line = CommandLine(commands, configured, _settings_of)
     for module, feature in COMMANDS:
@@ -155,7 +201,7 @@ def _serve(args: argparse.Namespace) -> int:
     announce = logging.getLogger("cacheserver").info if settings.log_format == "json" else say
     with asyncio.Runner(loop_factory=_loop_factory()) as runner:
         runner.run(serving.serve(settings, announce=announce))
-    return 0
+    return OK
 
 
 def _settings(args: argparse.Namespace) -> int:
@@ -163,10 +209,21 @@ def _settings(args: argparse.Namespace) -> int:
 
     if args.markdown:
         print(SETTINGS_PAGE + config.settings_table(), end="")
-        return 0
-    for variable, value in config.shown(_settings_of(args)).items():
+        return OK
+    shown = config.shown(_settings_of(args))
+    if args.json:
+        print_json(shown)
+        return OK
+    for variable, value in shown.items():
         print(f"{variable}={value}")
-    return 0
+    return OK
+
+
+def _completion(parser: argparse.ArgumentParser, shell: str) -> int:
+    import shtab
+
+    print(shtab.complete(parser, shell))
+    return OK
 
 
 def _settings_of(args: argparse.Namespace) -> Settings:
@@ -175,7 +232,13 @@ def _settings_of(args: argparse.Namespace) -> Settings:
 
     if (text := config.hint(file=args.config)) is not None:
         say(text)
-    return config.load(file=args.config)
+    # `serve` has options for what differs between two servers on one machine.
+    given = {
+        f"CACHESERVER_{name.upper()}": value
+        for name in ("host", "port")
+        if (value := getattr(args, name, None)) is not None
+    }
+    return config.load({**os.environ, **given}, file=args.config)
 
 
 def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:

@@ -88,7 +88,7 @@ async def test_a_key_that_was_created_lets_its_tenant_in_until_it_is_revoked(
     assert (revoked.returncode, revoked.stdout) == (0, "")
     assert await tenants.list_keys() == []
     again = shell.run("key", "revoke", key.id)
-    assert again.returncode == 1
+    assert again.returncode == 2
     assert key.id in again.stderr
 
 
@@ -105,7 +105,7 @@ async def test_a_key_is_rotated_limited_and_shown_with_all_of_it(shell: Shell) -
         assert part in line
     for wrong in (["--overlap", "24 h"], ["--overlap", "31d"], ["--expires", "yesterday"]):
         done = shell.run("key", "rotate", id, *wrong)
-        assert done.returncode == 1
+        assert done.returncode == 2
         assert f"`{wrong[0].removeprefix('--')}`" in done.stderr
     done = shell.run("key", "limit", id, "--requests-per-minute", "0")
     assert "`limits.requests_per_minute`" in done.stderr
@@ -143,7 +143,7 @@ async def test_only_said_out_loud_is_a_server_opened_again(shell: Shell) -> None
     assert note.read_text() == "1:needed\n"
     assert shell.run("key", "open").returncode == 2
     refused = shell.run("key", "open", "--yes")
-    assert refused.returncode == 1
+    assert refused.returncode == 2
     assert "revoke" in refused.stderr
     shell.run("key", "revoke", id)
     assert note.read_text() == "1:needed\n"
@@ -179,21 +179,23 @@ async def test_keys_are_created_beside_a_server_that_runs(shell: Shell) -> None:
         (["serve"], {"CACHESERVER_PROT": "1"}, "CACHESERVER_PORT"),
         (["serve"], {"CACHESERVER_PORT": "0"}, "ANTHROPIC_API_KEY"),
         (["settings"], {"CACHESERVER_TOP_K": "0"}, "CACHESERVER_TOP_K"),
-        (
-            ["key", "list"],
-            {"CACHESERVER_REDIS_URL": "unix:///nowhere/redis.sock"},
-            "no such socket",
-        ),
         (["key", "create", "--tenant", "a/b"], {}, "tenant"),
     ],
 )
-def test_what_goes_wrong_is_one_line_and_status_1(
+def test_what_goes_wrong_is_one_line_and_status_2(
     shell: Shell, args: list[str], variables: dict[str, str], says: str
 ) -> None:
     done = shell.run(*args, **variables)
-    assert (done.returncode, done.stdout) == (1, "")
+    assert (done.returncode, done.stdout) == (2, "")
     assert done.stderr.startswith("cacheserver: ")
     assert says in done.stderr
+    assert done.stderr.count("\n") == 1
+
+
+def test_a_store_that_is_away_is_status_3(shell: Shell) -> None:
+    done = shell.run("key", "list", CACHESERVER_REDIS_URL="unix:///nowhere/redis.sock")
+    assert (done.returncode, done.stdout) == (3, "")
+    assert "no such socket" in done.stderr
     assert done.stderr.count("\n") == 1
 
 
@@ -242,7 +244,7 @@ def test_with_the_client_alone_installed_it_says_what_to_install() -> None:
         text=True,
         timeout=60,
     )
-    assert done.returncode == 1
+    assert done.returncode == 2
     assert done.stderr == (
         "cacheserver: pydantic is not installed; pip install 'cacheserver[server]'\n"
     )
@@ -255,7 +257,7 @@ def test_a_prompt_and_a_plan_are_priced_before_they_are_sent(
     question = {"role": "user", "content": "x" * 250}
     asked = {"model": "claude-haiku-5-5", "max_tokens": 10, "messages": [question]}
     body.write_text(json.dumps(asked))
-    assert main(["estimate", str(body)]) == 0
+    assert main(["estimate", "--json", str(body)]) == 0
     found = json.loads(capsys.readouterr().out)
     assert (found["input_tokens"], found["least_usd"]) == (100, "0.000010000")
     assert found["most_usd"] == "0.000015000"  # 10 tokens at 0.50 dollars a million
@@ -273,7 +275,7 @@ def test_a_text_and_lines_are_priced_at_the_operators_prices(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def priced(*words: str) -> dict[str, Any]:
-        assert main(["estimate", *words]) == 0
+        assert main(["estimate", "--json", *words]) == 0
         found: dict[str, Any] = json.loads(capsys.readouterr().out)
         return found
 
@@ -297,7 +299,7 @@ def test_a_text_and_lines_are_priced_at_the_operators_prices(
     monkeypatch.setenv("CACHESERVER_PRICES", str(table))
     assert priced(str(lines))["most_usd"] == "0.000300000"
     table.write_text("rate = 1")
-    assert main(["estimate", str(lines)]) == 1
+    assert main(["estimate", str(lines)]) == 2
     assert "line 1: `rate`" in capsys.readouterr().err
     monkeypatch.delenv("CACHESERVER_PRICES")
     lines.write_text(f"{json.dumps(body)}\nnot json\n")
@@ -332,7 +334,7 @@ async def test_an_erasure_is_done_by_the_server_that_runs(shell: Shell, tmp_path
 
         async def erase(*args: str, **variables: str) -> subprocess.CompletedProcess[str]:
             given = {"CACHESERVER_ADMIN_KEY": ADMIN_KEY, **variables}
-            command = ("erase", "--tenant", "acme", "--url", house.url, *args)
+            command = ("erase", "--tenant", "acme", "--json", "--url", house.url, *args)
             return await asyncio.to_thread(shell.run, *command, **given)
 
         done = await erase("--actor", "ann")
@@ -348,17 +350,17 @@ async def test_an_erasure_is_done_by_the_server_that_runs(shell: Shell, tmp_path
             (("--entry-id", "x"), "entry_id"),
         ):
             refused = await erase(*wrong)
-            assert (refused.returncode, refused.stdout) == (1, "")
+            assert (refused.returncode, refused.stdout) == (2, "")
             assert said in refused.stderr
-        for confirm, status in (("other", 1), ("acme", 0)):
-            args = ("tenant", "delete", "acme", "--confirm", confirm, "--url", house.url)
+        for confirm, status in (("other", 2), ("acme", 0)):
+            args = ("tenant", "delete", "acme", "--confirm", confirm, "--json", "--url", house.url)
             given = {"CACHESERVER_ADMIN_KEY": ADMIN_KEY}
             gone = await asyncio.to_thread(shell.run, *args, **given)
             assert gone.returncode == status, gone.stderr
         assert len(json.loads(gone.stdout)["revoked_keys"]) == 1
         assert (await house.ask(key=key)).status_code == 401
         refused = await erase("--all", CACHESERVER_ADMIN_KEY="another-admin-key")
-        assert (refused.returncode, refused.stdout) == (1, "")
+        assert (refused.returncode, refused.stdout) == (2, "")
     away = await erase("--all")
-    assert away.returncode == 1
+    assert away.returncode == 3
     assert "Traceback" not in away.stderr

@@ -189,7 +189,7 @@ def test_sigterm_lets_a_stream_end(tmp_path: Path) -> None:
 def test_a_second_server_on_the_same_data_is_refused(tmp_path: Path) -> None:
     with server(tmp_path) as first:
         refused = run("serve", env=environment(tmp_path, upstream="simulated"))
-        assert refused.returncode == 1
+        assert refused.returncode == 2
         assert "CACHESERVER_DATA_DIR" in refused.stderr
         assert "Traceback" not in refused.stderr
         assert first.kind("Still there?") == "miss"
@@ -251,7 +251,7 @@ def test_what_cannot_work_is_refused_at_start_by_name(
     tmp_path: Path, settings: dict[str, str], named: str
 ) -> None:
     refused = run("serve", env=environment(tmp_path, **settings))
-    assert refused.returncode == 1
+    assert refused.returncode == 2
     assert named in refused.stderr
     assert "Traceback" not in refused.stderr
 
@@ -262,7 +262,7 @@ def test_a_price_that_cannot_be_is_refused_by_its_line_before_anything_is_starte
     table, data = tmp_path / "prices.toml", tmp_path / "data"
     table.write_text('[[price]]\nmodel = "m"\ninput = -1\n')
     refused = run("serve", env=environment(data, upstream="simulated", prices=str(table)))
-    assert refused.returncode == 1
+    assert refused.returncode == 2
     assert "`CACHESERVER_PRICES`" in refused.stderr
     assert "line 3: `price[0].input` must be 0 or more" in refused.stderr
     assert not data.exists()

@@ -127,7 +127,7 @@ def arguments(
     `prices` is a price file; None: those of the package.
     """
     words = [
-        *("audit", log, "--json", f"{folder}/{REPORT}", "--html", f"{folder}/{PAGE}"),
+        *("audit", log, "--json-file", f"{folder}/{REPORT}", "--html", f"{folder}/{PAGE}"),
         *("--progress-json", "--processes", "1", "--target", repr(options.target)),
         *("--ttl", str(options.ttl_s), "--wrong-hit-usd", repr(options.wrong_hit_usd)),
     ]

@@ -37,7 +37,7 @@ _KIND: Final = "audits"  # as values are sealed
 _SITE: Final = "audit-jobs"
 _BROKE: Final = "this server could not run it; its log says where it failed"
 _NOTHING: Final = "nothing in it could be read; `bad_shown` has the first lines that could not"
-_STATUS_NOTHING: Final = 2  # of the command, which has written a report all the same
+_STATUS_NOTHING: Final = 1  # of the command, which has written a report all the same
 
 
 class AuditJobs:

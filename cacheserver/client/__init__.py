@@ -1,7 +1,7 @@
 """Python client. Besides the standard library it imports `httpx2` only.
 
 Promises: works without the `server` extra; both clients raise the same errors.
-Used by callers of the server, by `in_process` and by `cacheserver erase`.
+Used by callers of the server, by `in_process` and by `commands`.
 """
 
 from cacheserver.client.client import AsyncClient, Client, Report

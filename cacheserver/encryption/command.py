@@ -35,7 +35,7 @@ def add(line: CommandLine) -> None:
     again = add_command(
         verbs,
         "rotate",
-        help="wrap all data keys with the current master key, and encrypt new data with new keys",
+        help="wrap all data keys with the current master key; new data has new keys",
         parents=[line.configured],
     )
     again.set_defaults(run=lambda args: _run(args, lambda settings: rotate(settings, say)))

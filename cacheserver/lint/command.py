@@ -5,14 +5,18 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from cacheserver.core.command_line import PRICES_HELP, CommandLine, add_command, say
+from cacheserver.core.command_line import PRICES_HELP, CommandLine, add_command, add_json, say
 from cacheserver.core.rules.routing import CHEAPEST_MODEL
 
 
 def add(line: CommandLine) -> None:
     """Add the command. Nothing heavy is imported until it runs."""
     lint = add_command(
-        line.commands, "lint", help="find wasted tokens in a prompt", parents=[line.configured]
+        line.commands,
+        "lint",
+        help="find wasted tokens in a prompt",
+        example="cacheserver lint prompt.txt body.json",
+        parents=[line.configured],
     )
     lint.add_argument(
         "files",
@@ -27,7 +31,7 @@ def add(line: CommandLine) -> None:
     lint.add_argument(
         "--requests-a-day", type=int, default=1_000, help="how often the prompt is sent in a day"
     )
-    lint.add_argument("--json", action="store_true", help="print JSON")
+    add_json(lint)
     lint.set_defaults(run=lambda args: _run(args, line))
 
 

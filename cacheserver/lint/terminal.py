@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from cacheserver.core import invisible_characters, json_text
+from cacheserver.core.command_line import NO, OK, WRONG
 from cacheserver.core.errors import BadRequest
 from cacheserver.lint.report import report
 from cacheserver.pricing.prices import Pricer
+
+_OBJECT: Final = re.compile(r'\s*\{\s*"')  # the beginning of a JSON object, not of `{{name}}`
 
 
 def run(
@@ -22,21 +26,22 @@ def run(
     as_json: bool,
     say: Callable[[str], None],
 ) -> int:
-    """Print the findings of each file. The exit status: 1 with findings, 2 for what cannot be read.
+    """Print the findings of each file. Return the exit status: `NO` with findings, `WRONG` for what
+    cannot be read.
 
-    A file that is no JSON object is a system prompt.
+    A file that is no JSON is a system prompt, unless it was meant to be JSON.
     """
-    now, status = time.time(), 0
+    now, status = time.time(), OK
     for file in files:
         try:
-            body = _body(file.read_text(), model)
+            body = _body(file, file.read_text(), model)
             found = report(body, requests_a_day, lambda m, u: pricer.cost(m, u, now), model)
         except (OSError, UnicodeDecodeError, BadRequest) as error:
             say(f"{file}: {error}")
-            status = 2
+            status = WRONG
             continue
         if found["findings"]:
-            status = max(status, 1)
+            status = max(status, NO)
         if as_json:
             print(json_text.dumps({"file": str(file), **found}).decode())
         else:
@@ -44,13 +49,19 @@ def run(
     return status
 
 
-def _body(text: str, model: str) -> dict[str, Any]:
+def _body(file: Path, text: str, model: str) -> dict[str, Any]:
+    """Return the Messages body of a file. Raises `BadRequest` for JSON that is broken."""
+    meant = file.suffix.lower() == ".json" or _OBJECT.match(text) is not None
     try:
         body = json_text.loads(text)
-    except ValueError:
+    except ValueError as error:
+        if meant:
+            raise BadRequest("body", f"is broken JSON: {error}") from error
         body = None
     if isinstance(body, dict):
         return {"model": model, **body}
+    if meant:
+        raise BadRequest("body", "must be a JSON object")
     question = {"role": "user", "content": "."}
     return {"model": model, "max_tokens": 1, "system": text, "messages": [question]}
 

@@ -3,12 +3,21 @@
 from __future__ import annotations
 
 import argparse
-import json
 from pathlib import Path
 
-from cacheserver.core.command_line import PRICES_HELP, CommandLine, add_command, say
+from cacheserver.core.command_line import (
+    OK,
+    PRICES_HELP,
+    WRONG,
+    CommandLine,
+    add_command,
+    add_json,
+    print_json,
+    say,
+)
 from cacheserver.core.errors import BadRequest
 from cacheserver.core.rules.routing import CHEAPEST_MODEL
+from cacheserver.core.terminal import output
 
 
 def add(line: CommandLine) -> None:
@@ -17,6 +26,8 @@ def add(line: CommandLine) -> None:
         line.commands,
         "estimate",
         help="estimate the price of a prompt, a batch or a plan",
+        example="cacheserver estimate body.json\n"
+        "cacheserver estimate prompt.txt --max-tokens 500 --json",
         parents=[line.configured],
     )
     estimate.add_argument(
@@ -32,6 +43,7 @@ def add(line: CommandLine) -> None:
         "--batch", action="store_true", help="use batch prices for JSON lines and plain text"
     )
     estimate.add_argument("--prices", type=Path, help=PRICES_HELP)
+    add_json(estimate)
     estimate.set_defaults(run=lambda args: _run(args, line))
 
 
@@ -46,6 +58,9 @@ def _run(args: argparse.Namespace, line: CommandLine) -> int:
         )
     except (OSError, ValueError, BadRequest) as error:
         say(f"cacheserver: {args.file}: {error}")
-        return 2
-    print(json.dumps(found, indent=2))
-    return 0
+        return WRONG
+    if args.json:
+        print_json(found)
+    else:
+        output.print_facts(output.flat(found))
+    return OK

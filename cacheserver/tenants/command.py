@@ -8,20 +8,21 @@ from __future__ import annotations
 import argparse
 import asyncio
 import time
-from collections.abc import AsyncIterator, Callable, Coroutine
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterable
 from contextlib import asynccontextmanager
 from dataclasses import asdict
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from cacheserver.core.command_line import CommandLine, add_command, say
+from cacheserver.core.command_line import CommandLine, add_command, add_json, print_json, say
 from cacheserver.tenants import key_times
 
 if TYPE_CHECKING:  # imported as a command runs
     from cacheserver.config.settings import Settings
     from cacheserver.core.rules.limits import Limits
     from cacheserver.storage.connection import Connection
-    from cacheserver.tenants.admin_keys import AdminKeys
+    from cacheserver.tenants.admin_keys import AdminKey, AdminKeys
+    from cacheserver.tenants.api_key import ApiKey
     from cacheserver.tenants.store import Tenants
 
 
@@ -59,7 +60,8 @@ def add(line: CommandLine) -> None:
         run=lambda args: _with_tenants(args, line, _create(args), change="key create")
     )
     listing = add_command(verbs, "list", help="list all keys", parents=[line.configured])
-    listing.set_defaults(run=lambda args: _with_tenants(args, line, _list))
+    add_json(listing)
+    listing.set_defaults(run=lambda args: _with_tenants(args, line, _list(args)))
     rotate = add_command(
         verbs,
         "rotate",
@@ -115,7 +117,8 @@ def _add_admin_keys(line: CommandLine, expiring: argparse.ArgumentParser) -> Non
         run=lambda args: _with_admins(args, line, _create_admin(args), change="admin-key create")
     )
     listing = add_command(verbs, "list", help="list all admin keys", parents=[line.configured])
-    listing.set_defaults(run=lambda args: _with_admins(args, line, _list_admins))
+    add_json(listing)
+    listing.set_defaults(run=lambda args: _with_admins(args, line, _list_admins(args)))
     revoke = add_command(
         verbs, "revoke", help="revoke an admin key, within seconds", parents=[line.configured]
     )
@@ -138,8 +141,19 @@ def _create_admin(args: argparse.Namespace) -> AdminCommand:
     return run
 
 
-async def _list_admins(keys: AdminKeys) -> None:
-    for key in await keys.list():
+def _list_admins(args: argparse.Namespace) -> AdminCommand:
+    async def run(keys: AdminKeys) -> None:
+        found = await keys.list()
+        if args.json:
+            print_json({"items": [asdict(key) for key in found], "next": None})
+        else:
+            _print_admins(found)
+
+    return run
+
+
+def _print_admins(keys: Iterable[AdminKey]) -> None:
+    for key in keys:
         facts = [f"used {'never' if key.last_used_at is None else _shown(key.last_used_at)}"]
         if key.expires_at is not None:
             over = key.expires_at <= time.time()
@@ -172,8 +186,19 @@ def _create(args: argparse.Namespace) -> Command:
     return run
 
 
-async def _list(tenants: Tenants) -> None:
-    for key in await tenants.list_keys():
+def _list(args: argparse.Namespace) -> Command:
+    async def run(tenants: Tenants) -> None:
+        found = await tenants.list_keys()
+        if args.json:
+            print_json({"items": [asdict(key) for key in found], "next": None})
+        else:
+            _print_keys(found)
+
+    return run
+
+
+def _print_keys(keys: Iterable[ApiKey]) -> None:
+    for key in keys:
         facts = [f"used {key.last_used or 'never'}"]
         if key.role != "ask":
             facts.append(key.role)

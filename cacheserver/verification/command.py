@@ -10,7 +10,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from cacheserver.core.command_line import PRICES_HELP, CommandLine, say
+from cacheserver.core.command_line import PRICES_HELP, CommandLine, add_command, add_json, say
+from cacheserver.core.terminal.progress import Progress
 
 if TYPE_CHECKING:
     from cacheserver.config.settings import Settings
@@ -18,14 +19,13 @@ if TYPE_CHECKING:
     from cacheserver.verification.labelled_pairs import LabelledPair
     from cacheserver.verification.measurement import Measured
 
-_STEP = 100  # pairs between lines that say how far it is
-
 
 def add(line: CommandLine) -> None:
     """Add the command. Nothing heavy is imported until it runs."""
-    command = line.commands.add_parser(
+    command = add_command(
+        line.commands,
         "verify-model",
-        help="measure the error rates of a verifying model on labelled pairs",
+        help="measure a verifying model on labelled pairs",
         parents=[line.configured],
     )
     command.add_argument(
@@ -43,7 +43,7 @@ def add(line: CommandLine) -> None:
         "--at-once", type=int, default=4, help="calls in flight together (default: 4)"
     )
     command.add_argument("--prices", type=Path, help=PRICES_HELP)
-    command.add_argument("--json", action="store_true", help="print all of it, for programs")
+    add_json(command)
     command.set_defaults(run=lambda args: _run(args, line.settings_of(args)))
 
 
@@ -115,10 +115,10 @@ async def _measure(
                 f"`--max-usd`: the calls may cost ${most / 1e9:.4f}; raise it, or give fewer pairs"
             )
         found: list[Measured] = []
+        progress = stack.enter_context(Progress(only_terminal=True))
         simulated = False
         async for one, made_up in calls.ask(pairs):
             found.append(one)
             simulated |= made_up
-            if len(found) % _STEP == 0 and len(found) < len(pairs):
-                say(f"{len(found):,} of {len(pairs):,}")
+            progress.count("asking", "pairs", len(found), len(pairs))
         return found, simulated

@@ -29,7 +29,14 @@ def measure(run: Run) -> list[dict[str, Any]]:
     with log.open("w") as file:
         file.writelines(json.dumps(one) + "\n" for one in _log(lines))
     # The default, 100,000, is a tenth of a million lines: of a shorter log the same part.
-    options = ["--processes", "0", "--most-texts", str(max(1, lines // 10)), "--json", str(out)]
+    options = [
+        "--processes",
+        "0",
+        "--most-texts",
+        str(max(1, lines // 10)),
+        "--json-file",
+        str(out),
+    ]
     took = timed(["audit", str(log), *options])
     told = json.loads(out.read_text())
     hits = told["requests_by_kind"]

@@ -314,7 +314,7 @@ def test_the_commands_are_told_in_one_line(tmp_path: Path) -> None:
         )
 
     nothing = run("backup", str(tmp_path / "file"))
-    assert (nothing.returncode, nothing.stdout) == (1, "")
+    assert (nothing.returncode, nothing.stdout) == (2, "")
     assert "has no store" in nothing.stderr
     mended = run("repair")
     assert (mended.returncode, mended.stderr) == (0, "There is no damage.\n")

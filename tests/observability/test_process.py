@@ -85,7 +85,7 @@ def test_asked_for_without_its_extra_it_is_refused_and_the_extra_named(tmp_path:
     ran = subprocess.run(
         [sys.executable, "-c", script], env=env, capture_output=True, text=True, check=False
     )
-    assert ran.returncode == 1
+    assert ran.returncode == 2
     (line,) = ran.stderr.splitlines()
     assert "`OTEL_EXPORTER_OTLP_ENDPOINT`" in line
     assert "cacheserver[server,otel]" in line

@@ -124,7 +124,7 @@ async def test_a_refusal_that_every_call_would_meet_ends_it(
     async with serving(claude.app) as url:
         monkeypatch.setenv("CACHESERVER_UPSTREAM", url)
         monkeypatch.setenv("ANTHROPIC_API_KEY", "sk-ant-test")
-        assert await asyncio.to_thread(main, ["verify-model", str(table(tmp_path))]) == 1
+        assert await asyncio.to_thread(main, ["verify-model", str(table(tmp_path))]) == 2
     assert "Claude answers 401" in capsys.readouterr().err
 
 
@@ -141,7 +141,7 @@ async def test_a_refusal_that_every_call_would_meet_ends_it(
 def test_what_it_cannot_do_is_refused_before_a_call(
     arguments: list[str], message: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert main(["verify-model", str(table(tmp_path)), *arguments]) == 1
+    assert main(["verify-model", str(table(tmp_path)), *arguments]) == 2
     assert message in capsys.readouterr().err
 
 

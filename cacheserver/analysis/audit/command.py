@@ -10,7 +10,17 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from cacheserver.core.command_line import CommandLine, add_command
+from cacheserver.core.command_line import (
+    INTERRUPTED,
+    NO,
+    OK,
+    PRICES_HELP,
+    CommandLine,
+    add_command,
+    add_json,
+    print_json,
+    say,
+)
 from cacheserver.core.types import DEFAULT_TTL_S
 
 if TYPE_CHECKING:
@@ -35,7 +45,10 @@ def add(line: CommandLine) -> None:
         action="store_true",
         help="fetch Anthropic's usage and cost reports with ANTHROPIC_ADMIN_KEY",
     )
-    audit.add_argument("--json", type=Path, metavar="FILE", help="also write the report as JSON")
+    add_json(audit)
+    audit.add_argument(
+        "--json-file", type=Path, metavar="FILE", help="also write the report as JSON"
+    )
     audit.add_argument(
         "--html", type=Path, metavar="FILE", help="also write the report as an HTML page"
     )
@@ -53,9 +66,7 @@ def add(line: CommandLine) -> None:
     audit.add_argument(
         "--ttl", type=int, default=DEFAULT_TTL_S, help="lifetime of an answer in seconds"
     )
-    audit.add_argument(
-        "--prices", type=Path, help="a TOML price file (default: CACHESERVER_PRICES)"
-    )
+    audit.add_argument("--prices", type=Path, help=PRICES_HELP)
     audit.add_argument(
         "--verify-sensitivity",
         type=float,
@@ -100,16 +111,16 @@ def add(line: CommandLine) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Print the report. Return the exit status: 2 if nothing could be read."""
+    """Print the report. Return the exit status: `NO` if nothing could be read."""
     from cacheserver.analysis.audit import data, invoice, invoice_data
     from cacheserver.analysis.audit.formats.reading import DAYS, ReadLog, calls
     from cacheserver.analysis.audit.leaks import Leaks
     from cacheserver.analysis.audit.output import html, terminal
-    from cacheserver.analysis.audit.progress import Progress
     from cacheserver.analysis.audit.tally import Tally
     from cacheserver.config import settings as config
     from cacheserver.core import json_text
     from cacheserver.core.errors import SettingsError
+    from cacheserver.core.terminal.progress import Progress
     from cacheserver.index.errors import EmbedderFailed
     from cacheserver.pricing import price_file
 
@@ -160,15 +171,18 @@ def run(args: argparse.Namespace) -> int:
         verification=verification,
     )
     # Files first: who reads only the beginning of what is printed shall have them all the same.
-    if args.json is not None:
-        _write("--json", args.json, json_text.dumps(report))
+    if args.json_file is not None:
+        _write("--json-file", args.json_file, json_text.dumps(report))
     if args.html is not None:
         _write("--html", args.html, html.page(report).encode())
-    for line in terminal.lines(report):
-        print(line)
+    if args.json:
+        print_json(report)
+    else:
+        print("\n".join(terminal.lines(report)))
     if interrupted:
-        return 130
-    return 0 if reading.requests or reports else 2
+        say("cacheserver: interrupted; the report is of the requests read until then")
+        return INTERRUPTED
+    return OK if reading.requests or reports else NO
 
 
 def _write(option: str, path: Path, text: bytes) -> None:
@@ -191,7 +205,7 @@ def _check(args: argparse.Namespace) -> None:
         raise SettingsError("`--target` must be above 0 and at most 0.5")
     if args.ttl < 0 or args.wrong_hit_usd < 0:
         raise SettingsError("`--ttl` and `--wrong-hit-usd` must be 0 or more")
-    for option, path in (("--json", args.json), ("--html", args.html)):
+    for option, path in (("--json-file", args.json_file), ("--html", args.html)):
         # Told now, not after an hour of replaying.
         if path is not None and (path.is_dir() or not path.parent.is_dir()):
             raise SettingsError(f"`{option}`: {path} is no file in a folder that there is")

@@ -8,7 +8,7 @@ import time
 from dataclasses import replace
 from pathlib import Path
 
-from cacheserver.core.command_line import CommandLine, add_command
+from cacheserver.core.command_line import CommandLine, add_command, add_json, print_json
 
 
 def add(line: CommandLine) -> None:
@@ -34,8 +34,9 @@ def add(line: CommandLine) -> None:
         default=1,
         help="number of processes that share the kinds of requests (default: 1)",
     )
+    add_json(command)
     command.add_argument(
-        "--json", metavar="FILE", help="also write the result as JSON, in nanodollars"
+        "--json-file", metavar="FILE", help="also write the result as JSON, in nanodollars"
     )
     command.set_defaults(run=run)
 
@@ -43,7 +44,7 @@ def add(line: CommandLine) -> None:
         line.commands, "presets", help="print ten common workloads with the planner's choices"
     )
     presets.add_argument("name", nargs="?", help="print one, and how to apply it to a tenant")
-    presets.add_argument("--json", action="store_true", help="print JSON")
+    add_json(presets)
     presets.set_defaults(run=run_presets)
 
 
@@ -66,12 +67,15 @@ def run(args: argparse.Namespace) -> int:
         scenario = replace(scenario, conversations=args.conversations)
     prices = shelf.prices(args.prices)
     result = simulate(scenario, prices, requests=args.requests, processes=args.processes)
-    print("\n".join(report.lines(result)))
-    if args.json is not None:
+    if args.json:
+        print_json(report.as_json(result))
+    else:
+        print("\n".join(report.lines(result)))
+    if (file := args.json_file) is not None:
         try:
-            Path(args.json).write_text(json.dumps(report.as_json(result), indent=2) + "\n")
+            Path(file).write_text(json.dumps(report.as_json(result), indent=2) + "\n")
         except OSError as error:
-            raise SettingsError(f"`{args.json}`: {error.strerror or error}") from error
+            raise SettingsError(f"`{file}`: {error.strerror or error}") from error
     return 0
 
 
@@ -82,7 +86,7 @@ def run_presets(args: argparse.Namespace) -> int:
 
     cost, now = Pricer().cost, time.time()
     if args.json:
-        print(json.dumps(presets_report.as_json(cost, now), indent=2))
+        print_json(presets_report.as_json(cost, now))
     elif args.name is None:
         print("\n".join(presets_report.table(cost, now)))
     else:

@@ -342,7 +342,7 @@ async def test_the_command_fetches_and_reports(tmp_path: Path, monkeypatch: Any)
     organisation = Organisation()
     async with serving(organisation.app()) as url:
         monkeypatch.setenv("ANTHROPIC_ADMIN_KEY", "sk-ant-admin01-secret")
-        words = ("--admin", "--admin-url", url, "--since", "2026-11-01", "--json", "out.json")
+        words = ("--admin", "--admin-url", url, "--since", "2026-11-01", "--json-file", "out.json")
         done = await asyncio.to_thread(audit, *words, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     shown = json.loads((tmp_path / "out.json").read_text())["anthropic_reports"]
@@ -357,7 +357,7 @@ def test_without_a_key_or_a_path_it_is_said_what_is_missing(
     monkeypatch.delenv("ANTHROPIC_ADMIN_KEY", raising=False)
     for words, says in ((["--admin"], "ANTHROPIC_ADMIN_KEY"), ([], "--admin")):
         done = audit(*words, cwd=tmp_path)
-        assert (done.returncode, says in done.stderr) == (1, True)
+        assert (done.returncode, says in done.stderr) == (2, True)
 
 
 def test_a_stretch_without_a_time_is_bad() -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import json
 
-from cacheserver.analysis.audit.progress import Progress
+from cacheserver.core.terminal.progress import Progress
 
 
 class Terminal(io.StringIO):

@@ -262,7 +262,7 @@ def test_the_command_reads_replays_and_reports(tmp_path: Path) -> None:
     log = tmp_path / "log.jsonl"
     lines = [json.dumps(pair(text, at=at)) for text, at in zip(texts, times, strict=True)]
     log.write_text("\n".join([*lines, "not json"]))
-    done = audit_process("log.jsonl", "--json", "out.json", cwd=tmp_path)
+    done = audit_process("log.jsonl", "--json-file", "out.json", cwd=tmp_path)
     assert (done.returncode, "Traceback" in done.stderr) == (0, False), done.stderr
     told = json.loads((tmp_path / "out.json").read_text())
     assert told["format"] == data.FORMAT
@@ -292,7 +292,7 @@ def test_an_endpoint_that_goes_away_ends_the_audit_with_the_settings_name(
     with serving(reply) as server:
         monkeypatch.setenv("CACHESERVER_EMBEDDER", server.url)
         monkeypatch.setenv("CACHESERVER_DATA_DIR", str(tmp_path / "data"))
-        assert main(["audit", str(log), "--processes", "1"]) == 1
+        assert main(["audit", str(log), "--processes", "1"]) == 2
     told = capsys.readouterr().err
     assert "`CACHESERVER_EMBEDDER`: the endpoint answered 503" in told
     assert "ended after 2 requests" in told
@@ -300,7 +300,9 @@ def test_an_endpoint_that_goes_away_ends_the_audit_with_the_settings_name(
 
 def test_files_are_written_also_for_who_reads_no_more_of_what_is_printed(tmp_path: Path) -> None:
     (tmp_path / "log.jsonl").write_text(json.dumps(pair("Why?", at="2026-11-02T10:00:00Z")))
-    command = f"{sys.executable} -m cacheserver.cli audit log.jsonl --json out.json --html out.html"
+    command = (
+        f"{sys.executable} -m cacheserver.cli audit log.jsonl --json-file out.json --html out.html"
+    )
     environment = {**os.environ, "CACHESERVER_MODEL_DIR": str(model_dir())}
     environment.setdefault("PYTHONPATH", str(Path(__file__).resolve().parents[3]))
     done = subprocess.run(
@@ -320,16 +322,16 @@ def test_files_are_written_also_for_who_reads_no_more_of_what_is_printed(tmp_pat
 @pytest.mark.parametrize(
     ("words", "status", "says"),
     [
-        (["nothing.jsonl"], 1, "nothing.jsonl"),
-        (["bad.jsonl"], 2, ""),
-        (["bad.jsonl", "--target", "0.9"], 1, "--target"),
-        (["bad.jsonl", "--verify-false-yes", "0"], 1, "--verify-false-yes"),
-        (["bad.jsonl", "--verify-model", "claude-x"], 1, "`claude-x` has no price"),
-        (["bad.jsonl", "--since", "soon"], 1, "--since"),
-        (["bad.jsonl", "--html", "no/folder/report.html"], 1, "--html"),
-        (["bad.jsonl", "--json", "."], 1, "--json"),
-        (["bad.jsonl", "--html", "/dev/full"], 1, "--html"),
-        (["bad.jsonl", "--prices", "bad.jsonl"], 1, "price table"),
+        (["nothing.jsonl"], 2, "nothing.jsonl"),
+        (["bad.jsonl"], 1, ""),
+        (["bad.jsonl", "--target", "0.9"], 2, "--target"),
+        (["bad.jsonl", "--verify-false-yes", "0"], 2, "--verify-false-yes"),
+        (["bad.jsonl", "--verify-model", "claude-x"], 2, "`claude-x` has no price"),
+        (["bad.jsonl", "--since", "soon"], 2, "--since"),
+        (["bad.jsonl", "--html", "no/folder/report.html"], 2, "--html"),
+        (["bad.jsonl", "--json-file", "."], 2, "--json-file"),
+        (["bad.jsonl", "--html", "/dev/full"], 2, "--html"),
+        (["bad.jsonl", "--prices", "bad.jsonl"], 2, "price table"),
     ],
 )
 def test_what_is_wrong_is_said_in_a_line(
@@ -345,7 +347,7 @@ def test_what_is_wrong_is_said_in_a_line(
 def test_a_report_that_can_be_written_nowhere_is_refused_before_the_work(tmp_path: Path) -> None:
     (tmp_path / "log.jsonl").write_text(json.dumps(pair()))
     done = audit("log.jsonl", "--html", "no/folder/report.html", cwd=tmp_path)
-    assert (done.returncode, done.stdout) == (1, "")
+    assert (done.returncode, done.stdout) == (2, "")
 
 
 def test_prompts_that_only_look_the_same_are_two_groups_and_are_told_apart() -> None:

@@ -18,7 +18,7 @@ def test_list_names_what_ships(capsys: pytest.CaptureFixture[str]) -> None:
 def test_a_run_is_printed_and_written(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     written = tmp_path / "run.json"
     asked = ["simulate", "code-review", "--prices", "seeds", "--conversations", "50"]
-    assert cli.main([*asked, "--json", str(written)]) == 0
+    assert cli.main([*asked, "--json-file", str(written)]) == 0
     out = capsys.readouterr().out
     whole = json.loads(written.read_text())["whole"]
     assert whole["requests"] == 50
@@ -37,10 +37,10 @@ def test_a_run_is_printed_and_written(tmp_path: Path, capsys: pytest.CaptureFixt
         (["simulate", "code-review", "--prices", "nowhere.toml"], "nowhere.toml"),
     ],
 )
-def test_what_cannot_be_run_is_one_line_and_status_1(
+def test_what_cannot_be_run_is_one_line_and_status_2(
     asked: list[str], said: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert cli.main(asked) == 1
+    assert cli.main(asked) == 2
     error = capsys.readouterr().err
     assert said in error
     assert error.count("\n") == 1

@@ -117,7 +117,7 @@ def test_the_command_lists_the_ten_and_shows_how_to_apply_one(
 def test_a_name_that_is_no_presets_is_one_line_with_those_there_are(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    assert cli.main(["presets", "nightly"]) == 1
+    assert cli.main(["presets", "nightly"]) == 2
     error = capsys.readouterr().err
     assert error.startswith("cacheserver: `nightly` is no preset; there are real-time-chat, ")
     assert error.count("\n") == 1

@@ -21,7 +21,7 @@ from cacheserver.analysis.audit.formats.containers import opened, records
 from cacheserver.analysis.audit.formats.order import in_order
 from cacheserver.analysis.audit.invoice import Invoice
 from cacheserver.analysis.replay.call import Call
-from cacheserver.core.errors import CacheServerError
+from cacheserver.core.errors import SettingsError
 
 _UNKNOWN: Final = "of no format that is known"
 _ODD: Final = usage_reports.ODD
@@ -85,7 +85,7 @@ class ReadLog:
                 self.wrong(source, why)
 
 
-class Unreadable(CacheServerError):
+class Unreadable(SettingsError):
     """Raised if a path does not exist or is not readable."""
 
 

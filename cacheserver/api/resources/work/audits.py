@@ -108,7 +108,7 @@ async def audits(request: Request) -> dict[str, Any]:
 
 @router.get("/{id}", summary="An audit, and its report once there is one")
 async def audit(request: Request, id: str) -> Response:
-    """Show an audit. `report` is what `cacheserver audit --json` writes; null without one."""
+    """Show an audit. `report` is what `cacheserver audit --json` prints; null without one."""
     state = state_of(request)
     state.gate.admit_admin(request, "read")
     job = await _find(state, id)

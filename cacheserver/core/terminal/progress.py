@@ -1,11 +1,11 @@
-"""Progress of an audit: a bar on a terminal, otherwise an occasional line; JSON for programs."""
+"""Progress of long work: a bar on a terminal, otherwise an occasional line; JSON for programs."""
 
 from __future__ import annotations
 
 import json
 import sys
 import time
-from typing import Final, TextIO
+from typing import Final, Self, TextIO
 
 _WIDTH: Final = 79
 _BAR: Final = 20
@@ -14,13 +14,23 @@ _JSON_EVERY_S: Final = 1.0
 
 
 class Progress:
-    """Writes to a stream; nothing where it is switched off. `as_json`: an object on each line."""
+    """Writes to a stream; nothing where it is switched off. `as_json`: an object on each line.
 
-    def __init__(self, *, on: bool = True, to: TextIO | None = None, as_json: bool = False) -> None:
-        self._on = on or as_json
+    `only_terminal`: nothing is written where it would be no bar.
+    """
+
+    def __init__(
+        self,
+        *,
+        on: bool = True,
+        to: TextIO | None = None,
+        as_json: bool = False,
+        only_terminal: bool = False,
+    ) -> None:
         self._as_json = as_json
         self._to = sys.stderr if to is None else to
         self._terminal = self._to.isatty() and not as_json
+        self._on = as_json or (on and (self._terminal or not only_terminal))
         self._next = 0.0
         self._began: dict[str, float] = {}
 
@@ -31,9 +41,18 @@ class Progress:
 
     def replayed(self, done: int, whole: int) -> None:
         """Show the requests replayed."""
-        rate = done / max(0.001, time.monotonic() - self._begun("replaying"))
-        text = f"{done:,} of {whole:,} requests, {rate:,.0f} a second"
-        self._show("replaying", text, done, whole)
+        self.count("replaying", "requests", done, whole)
+
+    def count(self, doing: str, unit: str, done: int, whole: int) -> None:
+        """Show how many of something are done, their rate and the time left."""
+        rate = done / max(0.001, time.monotonic() - self._begun(doing))
+        self._show(doing, f"{done:,} of {whole:,} {unit}, {rate:,.0f} a second", done, whole)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.end()
 
     def end(self) -> None:
         if self._on and self._terminal:

@@ -1,0 +1,36 @@
+"""All commands that talk to a running server."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from cacheserver.commands import (
+    bars,
+    calibrate,
+    decisions,
+    entries,
+    query,
+    review,
+    stats,
+    tenants,
+    top,
+)
+from cacheserver.core.command_line import CommandLine, CommandModule
+
+_MODULES: Final[tuple[CommandModule, ...]] = (
+    query,
+    stats,
+    top,
+    decisions,
+    entries,
+    tenants,
+    bars,
+    review,
+    calibrate,
+)
+
+
+def add(line: CommandLine) -> None:
+    """Add the commands. Nothing heavy is imported until one runs."""
+    for module in _MODULES:
+        module.add(line)

@@ -1,0 +1,73 @@
+"""Files to deploy with name what the server has; `scripts/check_deployment` knows their formats."""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from cacheserver.api.resources.cache import router
+from cacheserver.config.settings import Settings
+from tests.models import ROOT
+
+DEPLOY = ROOT / "docs" / "deploy"
+CHART = DEPLOY / "helm" / "cacheserver"
+FILES = [
+    ROOT / "Dockerfile",
+    ROOT / "compose.yaml",
+    DEPLOY / "cacheserver.service",
+    *(path for path in CHART.rglob("*") if path.is_file()),
+]
+VERSION = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"]
+
+
+def named(path: Path, pattern: str) -> set[str]:
+    return set(re.findall(pattern, path.read_text()))
+
+
+def test_each_setting_that_is_named_exists() -> None:
+    settings = {f"CACHESERVER_{name.upper()}" for name in Settings.model_fields}
+    for path in FILES:
+        assert named(path, r"CACHESERVER_[A-Z_]+") <= settings, path
+
+
+def test_each_probe_asks_for_a_route_that_exists() -> None:
+    paths = {getattr(route, "path", None) for route in router.routes}
+    asked = named(ROOT / "Dockerfile", r"'(/\w+)', timeout") | named(
+        CHART / "templates" / "statefulset.yaml", r'path: "?(/\w+)'
+    )
+    assert asked == {"/healthz", "/readyz"} <= paths
+
+
+def test_all_run_as_one_user_by_number_and_stop_in_the_same_time() -> None:
+    stateful = (CHART / "templates" / "statefulset.yaml").read_text()
+    dockerfile = (ROOT / "Dockerfile").read_text()
+    assert "USER 10001:10001" in dockerfile
+    assert named(CHART / "templates" / "statefulset.yaml", r"runAsUser: (\d+)") == {"10001"}
+    assert "terminationGracePeriodSeconds: 40" in stateful
+    assert "TimeoutStopSec=40" in (DEPLOY / "cacheserver.service").read_text()
+    assert compose()["services"]["cacheserver"]["stop_grace_period"] == "40s"
+
+
+def test_the_chart_is_of_this_version() -> None:
+    chart = yaml.safe_load((CHART / "Chart.yaml").read_text())
+    assert (chart["version"], chart["appVersion"]) == (VERSION, VERSION)
+
+
+def test_each_file_that_compose_mounts_is_there_and_each_secret_is_declared() -> None:
+    services = compose()["services"]
+    mounts = [mount.split(":")[0] for one in services.values() for mount in one.get("volumes", ())]
+    files = [mount for mount in mounts if mount.startswith("./")]
+    assert len(files) == 5
+    assert all((ROOT / file).is_file() for file in files)
+    volumes = {mount for mount in mounts if not mount.startswith("./")}
+    assert volumes == compose()["volumes"].keys()
+    assert {name for one in services.values() for name in one.get("secrets", ())} == {"admin_key"}
+
+
+def compose() -> dict[str, Any]:
+    found: dict[str, Any] = yaml.safe_load((ROOT / "compose.yaml").read_text())
+    return found

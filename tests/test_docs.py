@@ -33,6 +33,7 @@ PAGES = (
     "docs/tutorial.md",
     "docs/api.md",
     "docs/client.md",
+    "docs/integrations.md",
     "docs/running.md",
     "docs/tenants.md",
     "docs/operating.md",

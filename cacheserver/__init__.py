@@ -8,19 +8,25 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from cacheserver.client import AsyncClient as AsyncClient
     from cacheserver.client import Client as Client
+    from cacheserver.client import wrap as wrap
     from cacheserver.in_process import open_cache as open_cache
+
+    __version__: str
 
 _LAZY = {
     "AsyncClient": "cacheserver.client",
     "Client": "cacheserver.client",
     "open_cache": "cacheserver.in_process",
+    "wrap": "cacheserver.client",
 }
 
-__all__ = ["AsyncClient", "Client", "open_cache"]
+__all__ = ["AsyncClient", "Client", "__version__", "open_cache", "wrap"]
 
 
 def __getattr__(name: str) -> Any:
-    """The names of the front door, imported when first asked for."""
+    """Import a name of the front door when it is first asked for."""
+    if name == "__version__":
+        return import_module("importlib.metadata").version("cacheserver")
     if name not in _LAZY:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     return getattr(import_module(_LAZY[name]), name)

@@ -16,6 +16,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import cacheserver
 from cacheserver.analysis.audit import command as audit_command
 from cacheserver.analysis.evaluation import command as evaluate_command
 from cacheserver.analysis.scenarios import command as workload_command
@@ -109,6 +110,17 @@ def main(argv: Sequence[str] | None = None) -> int:
         return UNREAD
 
 
+class _Version(argparse.Action):
+    """`--version`. The version is read when it is asked for: that takes a while."""
+
+    def __init__(self, option_strings: Sequence[str], dest: str, help: str | None = None) -> None:
+        super().__init__(option_strings, dest, nargs=0, help=help)
+
+    def __call__(self, parser: argparse.ArgumentParser, *_: object) -> None:
+        print(f"cacheserver {cacheserver.__version__}")
+        parser.exit()
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="cacheserver",
@@ -118,6 +130,7 @@ def _parser() -> argparse.ArgumentParser:
         "no; 2 wrong options, input or key; 3 the server, store or Claude failed.",
         formatter_class=HelpFormatter,
     )
+    parser.add_argument("--version", action=_Version, help="print the version and exit")
     commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
 
     configured = argparse.ArgumentParser(add_help=False)

@@ -4,7 +4,9 @@ Promises: works without the `server` extra; both clients raise the same errors.
 Used by callers of the server, by `in_process` and by `commands`.
 """
 
-from cacheserver.client.client import AsyncClient, Client, Report
+from cacheserver.client.async_client import AsyncClient
+from cacheserver.client.client import Client
+from cacheserver.client.operations import Report
 from cacheserver.client.stream import AsyncStream, Stream
 from cacheserver.client.types import (
     Answer,
@@ -12,12 +14,16 @@ from cacheserver.client.types import (
     AuthenticationError,
     BadRequestError,
     CacheMode,
+    Candidate,
     ClientError,
     ConnectionFailed,
     Decision,
+    Erasure,
+    Job,
     NotCachedError,
     NotFoundError,
     Options,
+    Purge,
     PutOptions,
     RateLimitError,
     StatusError,
@@ -25,6 +31,7 @@ from cacheserver.client.types import (
     UnexpectedAnswer,
     UpstreamFailed,
 )
+from cacheserver.client.wrap import wrap
 
 __all__ = [
     "Answer",
@@ -34,13 +41,17 @@ __all__ = [
     "AuthenticationError",
     "BadRequestError",
     "CacheMode",
+    "Candidate",
     "Client",
     "ClientError",
     "ConnectionFailed",
     "Decision",
+    "Erasure",
+    "Job",
     "NotCachedError",
     "NotFoundError",
     "Options",
+    "Purge",
     "PutOptions",
     "RateLimitError",
     "Report",
@@ -49,4 +60,5 @@ __all__ = [
     "Stream",
     "UnexpectedAnswer",
     "UpstreamFailed",
+    "wrap",
 ]

@@ -2,74 +2,44 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from decimal import Decimal, InvalidOperation
-from typing import Any, Unpack
-from urllib.parse import quote, urlencode
+from difflib import get_close_matches
+from typing import Any, Literal, Unpack
+from urllib.parse import urlencode
 
+from cacheserver.client.calls import Call as Call
+from cacheserver.client.calls import path, sent
+from cacheserver.client.failures import json_object, unexpected
 from cacheserver.client.types import (
     Answer,
     Asked,
-    AuthenticationError,
-    BadRequestError,
+    Candidate,
     Decision,
     Erasure,
-    NotCachedError,
-    NotFoundError,
+    Job,
     Options,
     Purge,
     PutOptions,
-    RateLimitError,
-    StatusError,
     Stored,
     UnexpectedAnswer,
-    UpstreamFailed,
 )
-from cacheserver.core.types import UNLOOKED
 from cacheserver.core.usage import usage_of
 
 # As the anthropic SDK waits: 0.5 s, doubled, at most 8 s, up to a quarter less.
 _FIRST_PAUSE_S, _LONGEST_PAUSE_S, _JITTER = 0.5, 8.0, 0.25
 _LONGEST_RETRY_AFTER_S = 60.0  # told to wait longer, the caller should know rather than hang
 
-# Nothing stored may be served, or could not be looked up; Claude was not to be asked.
-_NOT_CACHED = ("only-if-cached", *UNLOOKED)
-
-_BY_STATUS: Mapping[int, type[StatusError]] = {
-    401: AuthenticationError,
-    403: AuthenticationError,
-    404: NotFoundError,
-    429: RateLimitError,
-}
-# An error inside a stream comes after status 200: only its type tells.
-_BY_TYPE: Mapping[str, type[StatusError]] = {
-    "authentication_error": AuthenticationError,
-    "permission_error": AuthenticationError,
-    "invalid_request_error": BadRequestError,
-    "request_too_large": BadRequestError,
-    "not_found_error": NotFoundError,
-    "rate_limit_error": RateLimitError,
-}
-
-
-@dataclass(frozen=True, slots=True)
-class Call:
-    """Request without the server's address."""
-
-    method: str
-    path: str
-    body: bytes | None = None
+# Options that are lists: a string would be taken for a list of its letters.
+_LISTS = ("tags", "context_blocks", "levers_off", "messages", "group_by", "cause", "decision")
 
 
 def question(
     prompt: str | None = None, *, stream: bool = False, **options: Unpack[Options]
 ) -> Call:
     """Build the call for one question. An option that is not given is not sent."""
-    _refuse_unknown("question", options, Options)
-    if (prompt is None) == (options.get("messages") is None):
-        raise ValueError("give either `prompt` or `messages`")
+    _check("stream" if stream else "query", options, Options)
+    _refuse_two_questions(prompt, options)
     fields: dict[str, Any] = {
         "prompt": prompt,
         "model": "auto",
@@ -82,48 +52,66 @@ def question(
         for name, value in fields.items()
         if value is not None and value is not False
     }
-    return _sent("POST", "/v1/query", given)
+    return sent("POST", "/v1/query", given)
 
 
 def get(prompt: str | None = None, **options: Unpack[Asked]) -> Call:
     """Build the call for a look-up, for which Claude is asked nothing at all."""
-    _refuse_unknown("look-up", options, Asked)
+    _check("get", options, Asked)
     return question(prompt, **options, cache="only", levers_off=["verify"])
 
 
 def put(prompt: str | None, answer: str, **options: Unpack[PutOptions]) -> Call:
     """Build the call that stores an answer."""
-    _refuse_unknown("stored answer", options, PutOptions)
-    if (prompt is None) == (options.get("messages") is None):
-        raise ValueError("give either `prompt` or `messages`")
+    _check("put", options, PutOptions)
+    _refuse_two_questions(prompt, options)
     fields = {"prompt": prompt, "answer": answer, **options}
     given = {name: value for name, value in fields.items() if value is not None}
-    return _sent("PUT", "/v1/entries", given)
+    return sent("PUT", "/v1/entries", given)
+
+
+def later(
+    prompt: str | None,
+    *,
+    when: Literal["now", "batch"] | None,
+    deadline: float | str | None,
+    webhook: str | None,
+    **options: Unpack[Options],
+) -> Call:
+    """Build the call for a question that may wait."""
+    _check("jobs.create", options, Options)
+    _refuse_two_questions(prompt, options)
+    fields = {"prompt": prompt, "when": when, "deadline": deadline, "webhook": webhook, **options}
+    given = {name: value for name, value in fields.items() if value is not None}
+    return sent("POST", "/v1/jobs", given)
 
 
 def purge(**selector: Unpack[Purge]) -> Call:
-    given = _given(selector, Purge)
+    """Build the call for a purge."""
+    given = _given("purge", selector, Purge)
     if len(given) != 1:
         raise ValueError("give one of `entry_id`, `tag`, `context` and `namespace`")
-    return _sent("POST", "/v1/purge", given)
+    return sent("POST", "/v1/purge", given)
 
 
 def erase(*, of: str | None = None, **selector: Unpack[Erasure]) -> Call:
-    given = _given(selector, Erasure)
+    """Build the call for an erasure; `of` is the tenant whose it is, for an admin."""
+    given = _given("erase", selector, Erasure)
     if len(given) != 1 and given.keys() != {"conversation", "namespace"}:
         raise ValueError(
             f"give one of {', '.join(f'`{name}`' for name in Erasure.__annotations__)}"
         )
-    path = "/v1/erase" if of is None else f"/admin/v1/tenants/{quote(of, safe='')}/erase"
-    return _sent("POST", path, given)
+    where = "/v1/erase" if of is None else path("/admin/v1/tenants", of, "erase")
+    return sent("POST", where, given)
 
 
 def delete_tenant(name: str, confirm: str) -> Call:
-    body = json.dumps({"confirm": confirm}).encode()
-    return Call("DELETE", f"/admin/v1/tenants/{quote(name, safe='')}", body)
+    """Build the call that deletes a tenant."""
+    return sent("DELETE", path("/admin/v1/tenants", name), {"confirm": confirm})
 
 
 def stats() -> Call:
+    """Build the call for the counts of a tenant."""
     return Call("GET", "/v1/stats")
 
 
@@ -142,6 +130,7 @@ def usage(
 ) -> Call:
     """The call for a report. Times are ISO 8601 or Unix seconds."""
     lists = {"group_by": group_by, "cause": cause, "decision": decision}
+    _refuse_strings(lists)
     controls = {
         "from": start,
         "to": end,
@@ -156,12 +145,14 @@ def usage(
     return Call("GET", "/v1/usage" + (f"?{urlencode(given)}" if given else ""))
 
 
-def decision(id: str) -> Call:
-    return Call("GET", f"/v1/decisions/{quote(id, safe='')}")
-
-
 def identification(key: str | None, anthropic_key: str | None) -> dict[str, str]:
-    """Return the authentication headers. With the caller's own Anthropic key, ours moves aside."""
+    """Return the authentication headers. With the caller's own Anthropic key, ours moves aside.
+
+    Raises `ValueError` for a key that no header can carry.
+    """
+    for name, value in (("key", key), ("anthropic_key", anthropic_key)):
+        if value is not None:
+            _refuse_bad_key(name, value)
     if anthropic_key is None:
         return {} if key is None else {"authorization": f"Bearer {key}"}
     ours = {} if key is None else {"x-cacheserver-key": key}
@@ -185,64 +176,27 @@ def pause_s(
     return min(_FIRST_PAUSE_S * (1 << retries), _LONGEST_PAUSE_S) * (1 - _JITTER * jitter)
 
 
-def failure(status: int, headers: Mapping[str, str], body: bytes) -> StatusError | UnexpectedAnswer:
-    """Convert an unsuccessful response to an error."""
-    shape = _object(body)
-    error = None if shape is None else shape.get("error")
-    request_id = headers.get("request-id")
-    if not isinstance(error, dict) or not 400 <= status < 600:
-        if status >= 500:  # a proxy in front of the server words its errors its own way
-            return UpstreamFailed(f"status {status}", status=status, request_id=request_id)
-        return UnexpectedAnswer(
-            f"status {status} and no error in it; is this the address of a cacheserver?",
-            status=status,
-            request_id=request_id,
-        )
-    kind = UpstreamFailed if status >= 500 else _BY_STATUS.get(status, BadRequestError)
-    reason, again = headers.get("x-cache-reason"), headers.get("x-should-retry")
-    if kind is NotFoundError and reason in _NOT_CACHED and again == "false":
-        kind = NotCachedError
-    return kind(
-        str(error.get("message", "")),
-        status=status,
-        type=str(error.get("type", "")),
-        request_id=request_id,
-    )
-
-
-def stream_failure(event: Mapping[str, Any], request_id: str | None) -> StatusError:
-    """Convert an `error` event to an error."""
-    error = event.get("error")
-    error = error if isinstance(error, dict) else {}
-    type = str(error.get("type", ""))
-    kind = _BY_TYPE.get(type, UpstreamFailed)
-    event_id = event.get("request_id")
-    return kind(
-        str(error.get("message", "")),
-        status=200,
-        type=type,
-        request_id=event_id if isinstance(event_id, str) else request_id,
-    )
-
-
 def read_object(status: int, headers: Mapping[str, str], body: bytes) -> dict[str, Any]:
-    """Read the JSON object of a successful response."""
-    found = _object(body)
+    """Read the JSON object of a successful response; a list is its `items`."""
+    found = json_object(body)
     if found is None:
-        raise UnexpectedAnswer(
-            "the answer is no JSON object; is this the address of a cacheserver?",
-            status=status,
-            request_id=headers.get("request-id"),
-        )
+        raise unexpected(status, headers, body)
     return found
 
 
+def read_text(status: int, headers: Mapping[str, str], body: bytes) -> str:
+    """Read a successful response that is no JSON object."""
+    return body.decode(errors="replace")
+
+
 def read_answer(status: int, headers: Mapping[str, str], body: bytes) -> Answer:
+    """Read the answer to a question."""
     found = read_object(status, headers, body)
     shown = found.get("decision")
     if not isinstance(found.get("text"), str) or not isinstance(shown, dict):
         raise UnexpectedAnswer(
-            "the answer has no `text` or no `decision`; is the server of this client's version?",
+            "the answer has no `text` or no `decision`: what answers at this URL is no "
+            "cacheserver, or a much older one",
             status=status,
             request_id=headers.get("request-id"),
         )
@@ -256,6 +210,10 @@ def read_answer(status: int, headers: Mapping[str, str], body: bytes) -> Answer:
             matched=shown.get("question"),
             age_s=shown.get("age_s"),
             bar=shown.get("bar"),
+            probability=shown.get("probability"),
+            target=shown.get("target"),
+            veto=shown.get("veto"),
+            candidates=tuple(map(_candidate, shown.get("candidates") or ())),
         ),
         model=str(found.get("model", "")),
         stop_reason=found.get("stop_reason"),
@@ -279,14 +237,39 @@ def read_stored(status: int, headers: Mapping[str, str], body: bytes) -> Stored:
     )
 
 
+def read_job(status: int, headers: Mapping[str, str], body: bytes) -> Job:
+    """Read a job."""
+    return job(read_object(status, headers, body))
+
+
+def job(found: Mapping[str, Any]) -> Job:
+    """Return the job that an object of the API describes."""
+    return Job(
+        id=str(found.get("id", "")),
+        kind=str(found.get("kind", "")),
+        status=str(found.get("status", "")),
+        total=int(found.get("total") or 0),
+        done=int(found.get("done") or 0),
+        created_at=float(found.get("created_at") or 0),
+        deadline=found.get("deadline"),
+        ended_at=found.get("ended_at"),
+        counts=dict(found.get("counts") or {}),
+        webhook=found.get("webhook"),
+        result=found.get("result"),
+    )
+
+
 def read_decision(headers: Mapping[str, str]) -> Decision:
     """Read a decision from response headers, which arrive before a stream's body."""
     similarity, age_s = headers.get("x-cache-similarity"), headers.get("x-cache-age")
+    probability = headers.get("x-cache-probability")
     return Decision(
         kind=headers.get("x-cache", ""),
         reason=headers.get("x-cache-reason", ""),
         similarity=None if similarity is None else float(similarity),
         age_s=None if age_s is None else int(age_s),
+        probability=None if probability is None else float(probability),
+        veto=headers.get("x-cache-veto"),
     )
 
 
@@ -308,7 +291,7 @@ class EventDecoder:
             if line.startswith(b"data:"):
                 self._data.append(line[5:].removeprefix(b" "))
             elif not line and self._data:
-                event = _object(b"\n".join(self._data))
+                event = json_object(b"\n".join(self._data))
                 self._data.clear()
                 if event is not None:
                     yield event
@@ -322,26 +305,53 @@ def text_of(event: Mapping[str, Any]) -> str:
     return str(delta.get("text", "")) if delta.get("type") == "text_delta" else ""
 
 
-def _given(selector: Purge | Erasure, shape: type[Purge | Erasure]) -> dict[str, Any]:
-    _refuse_unknown("selector", selector, shape)
+def _candidate(shown: Mapping[str, Any]) -> Candidate:
+    return Candidate(
+        entry_id=str(shown.get("entry", "")),
+        question=shown.get("question"),
+        similarity=float(shown.get("similarity") or 0),
+        probability=shown.get("probability"),
+        veto=shown.get("veto"),
+        supported=shown.get("supported"),
+        age_s=shown.get("age_s"),
+    )
+
+
+def _given(method: str, selector: Purge | Erasure, shape: type[Purge | Erasure]) -> dict[str, Any]:
+    _check(method, selector, shape)
     return {name: value for name, value in selector.items() if value is not None}
 
 
-def _refuse_unknown(what: str, given: Mapping[str, object], shape: type) -> None:
-    if unknown := given.keys() - shape.__annotations__.keys():
-        raise TypeError(f"a {what} has no {', '.join(map(repr, sorted(unknown)))}")
+def _check(method: str, given: Mapping[str, object], shape: type) -> None:
+    """Raise `TypeError` for an option that `method` does not have, or a string for a list."""
+    known = shape.__annotations__.keys()
+    if unknown := sorted(given.keys() - known):
+        near = get_close_matches(unknown[0], known, n=1)
+        meant = f"; did you mean {near[0]!r}?" if near else ""
+        raise TypeError(f"{method}() has no option {', '.join(map(repr, unknown))}{meant}")
+    _refuse_strings(given)
 
 
-def _sent(method: str, path: str, body: Mapping[str, Any]) -> Call:
-    return Call(method, path, json.dumps(body, allow_nan=False).encode())
+def _refuse_strings(given: Mapping[str, object]) -> None:
+    for name in _LISTS:
+        if isinstance(value := given.get(name), str | bytes):
+            raise TypeError(f"`{name}` must be a list of strings, such as [{value!r}]")
 
 
-def _object(body: bytes) -> dict[str, Any] | None:
-    try:
-        found = json.loads(body)
-    except ValueError:  # malformed JSON and malformed UTF-8 alike
-        return None
-    return found if isinstance(found, dict) else None
+def _refuse_two_questions(prompt: str | None, options: Mapping[str, object]) -> None:
+    if (prompt is None) == (options.get("messages") is None):
+        raise ValueError("give either `prompt` or `messages`")
+
+
+def _refuse_bad_key(name: str, value: str) -> None:
+    if not value or value != value.strip():
+        raise ValueError(
+            f"`{name}` is empty, or has a line break or a blank at an end: strip it"
+            + ("" if value else "; None: there is none")
+        )
+    for char in value:
+        if not "!" <= char <= "~":
+            raise ValueError(f"`{name}` has a character that no key has, {char!r}: copy it again")
 
 
 def _retry_after_s(headers: Mapping[str, str]) -> float | None:

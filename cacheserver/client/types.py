@@ -62,6 +62,19 @@ class Options(Asked, total=False):
 
 
 @dataclass(frozen=True, slots=True)
+class Candidate:
+    """Stored question near to the one asked, and how it was judged."""
+
+    entry_id: str
+    question: str | None  # where it was served
+    similarity: float  # cosine, -1..1
+    probability: float | None  # that its answer serves; None: vetoed, or not asked for
+    veto: str | None
+    supported: bool | None
+    age_s: int | None
+
+
+@dataclass(frozen=True, slots=True)
 class Decision:
     """Source of an answer, and the reason."""
 
@@ -70,7 +83,11 @@ class Decision:
     similarity: float | None = None  # cosine to `matched`, or to what came nearest; -1..1
     matched: str | None = None  # the stored question that was served; None on a miss
     age_s: int | None = None
-    bar: float | None = None  # the similarity that had to be reached
+    bar: float | None = None  # the similarity or probability that had to be reached
+    probability: float | None = None  # that the stored answer serves; 0..1
+    target: float | None = None  # the share of semantic hits that may be wrong
+    veto: str | None = None  # the rule that refuses what came nearest
+    candidates: Sequence[Candidate] = ()  # the nearest stored questions, the most similar first
 
     @property
     def hit(self) -> bool:
@@ -106,6 +123,33 @@ class Stored:
     ttl_s: int | None  # as granted
     replaced: str | None = None  # the id of the answer that it took the place of
     unstored: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """Deferred question, or a batch, and how far it is. Times are Unix seconds."""
+
+    id: str
+    kind: str  # "query" | "batch"
+    status: str  # "ended" at its end
+    total: int  # items, of which `done` have ended
+    done: int
+    created_at: float
+    deadline: float | None
+    ended_at: float | None
+    counts: Mapping[str, int]  # of ended items, by how they ended
+    webhook: str | None  # its state
+    result: Mapping[str, Any] | None  # of a question that has ended: `type`, `text`, `content`, ...
+
+    @property
+    def ended(self) -> bool:
+        """Return True once nothing of it is under way."""
+        return self.status == "ended"
+
+    @property
+    def text(self) -> str | None:
+        """Return the answer's text; None if there is none: not yet, failed, or a batch."""
+        return None if self.result is None else self.result.get("text")
 
 
 class Purge(TypedDict, total=False):
@@ -147,7 +191,22 @@ class ClientError(CacheServerError):
 
 
 class ConnectionFailed(ClientError):
-    """Raised when no complete response arrived. A retry is safe: the server calls Claude once."""
+    """Raised when no complete response arrived. A retry is safe: the server calls Claude once.
+
+    `begun`: the response had begun to arrive.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        status: int | None = None,
+        type: str = "connection_error",
+        request_id: str | None = None,
+        begun: bool = False,
+    ) -> None:
+        super().__init__(message, status=status, type=type, request_id=request_id)
+        self.begun = begun
 
 
 class UnexpectedAnswer(ClientError):

@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from cacheserver.client import calls, failures
 from cacheserver.client import http as wire
 from cacheserver.core.types import Usage
 
@@ -81,7 +82,7 @@ def test_an_answer_without_money_or_an_entry_has_none() -> None:
 
 @given(st.binary(max_size=50), st.integers(100, 599))
 def test_no_answer_however_broken_is_more_than_an_error(body: bytes, status: int) -> None:
-    failed = wire.failure(status, {}, body)
+    failed = failures.failure(status, {}, body)
     assert failed.status == status
 
 
@@ -97,4 +98,4 @@ def test_an_id_cannot_leave_its_path() -> None:
     assert wire.usage().path == "/v1/usage"
     chosen = wire.usage(group_by=["cause"], cause=["exact", "audit"], model="m", target_usd=0.05)
     assert chosen.path == "/v1/usage?group_by=cause&cause=exact%2Caudit&model=m&target_usd=0.05"
-    assert wire.decision("../stats?x=1").path == "/v1/decisions/..%2Fstats%3Fx%3D1"
+    assert calls.path("/v1/decisions", "../stats?x=1") == "/v1/decisions/..%2Fstats%3Fx%3D1"

@@ -1,0 +1,77 @@
+"""Calls of the API: method, path and body, without a server's address. Pure."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Generic, TypeVar
+from urllib.parse import quote, urlencode
+
+# A JSON object and a text, as a client returns them: at once, or as awaitables.
+Object = TypeVar("Object")
+Text = TypeVar("Text")
+
+JSON, LINES, BYTES = "application/json", "application/x-ndjson", "application/octet-stream"
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """Request without the server's address."""
+
+    method: str
+    path: str  # with its query
+    body: bytes | None = None
+    content_type: str = JSON
+
+
+def path(*parts: str) -> str:
+    """Join parts of a path; only the first may contain slashes."""
+    first, *others = parts
+    return "/".join([first, *(quote(part, safe="") for part in others)])
+
+
+def with_query(path: str, parameters: Mapping[str, object]) -> str:
+    """Add a query to a path. What is None is left out; several values are joined by commas."""
+    given = {name: _word(value) for name, value in parameters.items() if value is not None}
+    return f"{path}?{urlencode(given)}" if given else path
+
+
+def sent(method: str, path: str, body: Mapping[str, Any]) -> Call:
+    """Build a call with a JSON body."""
+    return Call(method, path, json.dumps(body, allow_nan=False).encode())
+
+
+class Calls(Generic[Object, Text]):
+    """Calls that return a JSON object or a text: at once, or as an awaitable.
+
+    `ask` sends a call and returns the object of its answer (a list is its `items`), `read` the
+    text.
+    """
+
+    def __init__(self, ask: Callable[[Call], Object], read: Callable[[Call], Text]) -> None:
+        self._ask = ask
+        self._read = read
+
+    def _get(self, path: str, **parameters: object) -> Object:
+        return self._ask(Call("GET", with_query(path, parameters)))
+
+    def _post(self, path: str, body: Mapping[str, Any] | None = None) -> Object:
+        return self._change("POST", path, body)
+
+    def _put(self, path: str, body: Mapping[str, Any] | None = None) -> Object:
+        return self._change("PUT", path, body)
+
+    def _delete(self, path: str, body: Mapping[str, Any] | None = None) -> Object:
+        return self._change("DELETE", path, body)
+
+    def _change(self, method: str, path: str, body: Mapping[str, Any] | None) -> Object:
+        return self._ask(Call(method, path) if body is None else sent(method, path, body))
+
+
+def _word(value: object) -> str:
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, list | tuple):
+        return ",".join(map(str, value))
+    return str(value)

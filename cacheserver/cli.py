@@ -98,6 +98,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         say(f"cacheserver: {error}")
         return exit_status(error)
     except ModuleNotFoundError as error:
+        if error.name is None or error.name.partition(".")[0] == "cacheserver":
+            raise
         say(f"cacheserver: {error.name} is not installed; pip install 'cacheserver[server]'")
         return WRONG
     except KeyboardInterrupt:
@@ -156,6 +158,7 @@ def _parser() -> argparse.ArgumentParser:
         commands,
         "settings",
         help="print the settings in force, without secrets",
+        example="cacheserver settings --json",
         parents=[configured],
     )
     settings.add_argument(

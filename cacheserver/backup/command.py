@@ -20,10 +20,20 @@ if TYPE_CHECKING:
 
 def add(line: CommandLine) -> None:
     """Add the commands to the parser's."""
-    backup = add_command(line.commands, "backup", help="write everything stored to one file")
+    backup = add_command(
+        line.commands,
+        "backup",
+        help="write everything stored to one file",
+        example="cacheserver backup /backups/monday.bin",
+    )
     backup.add_argument("file", type=Path, metavar="FILE", help="file to write; it must not exist")
-    backup.set_defaults(run=_backup)
-    restore = add_command(line.commands, "restore", help="restore a backup")
+    backup.set_defaults(run=_backup, interrupted="no backup was written; run it again")
+    restore = add_command(
+        line.commands,
+        "restore",
+        help="restore a backup",
+        example="cacheserver restore /backups/monday.bin --replace",
+    )
     restore.add_argument("file", type=Path, metavar="FILE", help="file that `backup` wrote")
     restore.add_argument(
         "--keys",
@@ -36,7 +46,7 @@ def add(line: CommandLine) -> None:
         action="store_true",
         help="replace what is stored; the old files are moved aside",
     )
-    restore.set_defaults(run=_restore)
+    restore.set_defaults(run=_restore, interrupted="run it again, with --replace")
 
 
 def _backup(args: argparse.Namespace) -> int:

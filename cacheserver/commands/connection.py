@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import argparse
 import getpass
-import json
 import os
 import sys
 from collections.abc import Callable, Iterator, Mapping
@@ -15,14 +14,13 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
-from urllib.parse import quote, urlencode
+from urllib.parse import quote
 
 from cacheserver.core.command_line import CommandLine, local_url
 from cacheserver.core.errors import SettingsError
 
 if TYPE_CHECKING:
     from cacheserver.client import Client
-    from cacheserver.client.http import Call
     from cacheserver.config.settings import Settings
 
 _ADMIN_KEY: Final = "CACHESERVER_ADMIN_KEY"
@@ -39,17 +37,13 @@ class Server:
 
     def get(self, path: str, **parameters: object) -> dict[str, Any]:
         """Return a JSON object. Parameters that are None are not sent."""
-        given = {name: str(value) for name, value in parameters.items() if value is not None}
-        return self._ask("GET", path + (f"?{urlencode(given)}" if given else ""))
+        return self.client.admin.get(path, **parameters)
 
     def post(self, path: str, body: Mapping[str, Any] | None = None) -> dict[str, Any]:
-        return self._ask("POST", path, body or {})
+        return self.client.admin.post(path, body or {})
 
     def put(self, path: str, body: Mapping[str, Any]) -> dict[str, Any]:
-        return self._ask("PUT", path, body)
-
-    def delete(self, path: str, body: Mapping[str, Any] | None = None) -> dict[str, Any]:
-        return self._ask("DELETE", path, body)
+        return self.client.admin.put(path, body)
 
     def items(
         self, path: str, most: int | None, **parameters: object
@@ -64,15 +58,6 @@ class Server:
             cursor = page.get("next")
             if cursor is None or (most is not None and len(found) >= most):
                 return found, cursor
-
-    def call(self, call: Call) -> dict[str, Any]:
-        """Send a call of the client's. Raises `ClientError`."""
-        return self.client._object(call)
-
-    def _ask(self, method: str, path: str, body: Mapping[str, Any] | None = None) -> dict[str, Any]:
-        from cacheserver.client.http import Call
-
-        return self.call(Call(method, path, None if body is None else json.dumps(body).encode()))
 
 
 Run = Callable[[argparse.Namespace, Server], int]
@@ -155,12 +140,16 @@ def name(text: str) -> str:
 def _open(
     args: argparse.Namespace, settings: Settings | None, key: str | None, *, admin: bool
 ) -> Iterator[Server]:
+    import httpx2
+
     from cacheserver.client import Client
 
+    url = _url(args, settings)
     try:
-        client = Client(_url(args, settings), key=key)
-    except ValueError as error:
-        raise SettingsError(f"`--url`: {error}") from error
+        httpx2.URL(url)
+        client = Client(url, key=key)
+    except (ValueError, httpx2.InvalidURL) as error:
+        raise SettingsError(f"{url}: {error}") from error
     with client:
         yield Server(client, admin)
 

@@ -23,7 +23,7 @@ from cacheserver.core.command_line import (
 )
 from cacheserver.core.errors import SettingsError
 from cacheserver.core.terminal import output
-from cacheserver.core.terminal.prompts import agreed
+from cacheserver.core.terminal.prompts import agreed, require_terminal
 
 _OWN: Final = {  # of these a tenant's purge takes one
     "entry_id": "the entry with this id",
@@ -148,6 +148,8 @@ def _show(args: argparse.Namespace, server: Server) -> int:
 
 def _purge(args: argparse.Namespace, server: Server) -> int:
     chosen = _selector(args)
+    if not (args.yes or args.dry_run):
+        require_terminal()
     if not server.admin:
         return _purge_own(args, server, chosen)
     path = "/admin/v1/purge"

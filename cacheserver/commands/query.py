@@ -65,7 +65,7 @@ def add(line: CommandLine) -> None:
 
 
 def _run(args: argparse.Namespace, server: Server) -> int:
-    from cacheserver.client import NotCachedError, http
+    from cacheserver.client import NotCachedError
 
     options = {
         "system": args.system,
@@ -81,7 +81,7 @@ def _run(args: argparse.Namespace, server: Server) -> int:
     try:
         if args.stream and not args.json:
             return _stream(server, prompt, given)
-        answer = server.call(http.question(prompt, **given))
+        answer = server.post("/v1/query", {"prompt": prompt, **given})
     except NotCachedError as error:
         say(f"cacheserver: {error}")
         return NO
@@ -111,7 +111,12 @@ def _prompt(args: argparse.Namespace) -> str:
         return str(args.prompt)
     if args.prompt is None and sys.stdin.isatty():
         raise SettingsError("give a PROMPT, or the question on standard input")
-    if not (text := sys.stdin.read()).strip():
+    try:
+        text = sys.stdin.read()
+        text.encode()  # in some locales, bytes that are no text are read all the same
+    except (UnicodeDecodeError, UnicodeEncodeError) as error:
+        raise SettingsError(f"standard input is no UTF-8 text: {error.reason}") from error
+    if not text.strip():
         raise SettingsError("standard input has no question")
     return text
 

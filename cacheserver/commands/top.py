@@ -47,16 +47,23 @@ def _run(args: argparse.Namespace, server: Server) -> int:
 
 
 def _events(server: Server) -> Iterator[dict[str, Any]]:
-    """Yield the server's counts until it stops."""
+    """Yield the server's counts. Raises `ConnectionFailed` where they end."""
+    import httpx2
+
+    from cacheserver.client import ConnectionFailed
     from cacheserver.client.http import Call, EventDecoder
 
+    lost = "the server ended the stream: it stopped, or was restarted"
     response = server.client._send(Call("GET", "/admin/v1/live"), stream=True)
     try:
         decoder = EventDecoder()
         for chunk in response.iter_bytes():
             yield from decoder.feed(chunk)
+    except httpx2.HTTPError as error:
+        raise ConnectionFailed(lost) from error
     finally:
         response.close()
+    raise ConnectionFailed(lost)
 
 
 def _screen(event: Mapping[str, Any]) -> list[str]:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import importlib.util
+import os
 from collections.abc import Iterator
 from dataclasses import asdict
 from typing import Final
@@ -72,6 +74,8 @@ def _checks(args: argparse.Namespace, line: CommandLine) -> Iterator[Check]:
     yield (installed := machine.check_installation())
     if installed.status == "failed":
         yield skipped("settings", "the packages that read them are not installed")
+        if importlib.util.find_spec("httpx2") is not None:
+            yield from _of_client()
         return
     try:
         settings = line.settings_of(args)
@@ -96,3 +100,12 @@ def _checks(args: argparse.Namespace, line: CommandLine) -> Iterator[Check]:
         yield skipped("upstream", "--offline")
     else:
         yield from network.check_upstream(settings)
+
+
+def _of_client() -> list[Check]:
+    """Return the checks of the server that a client's environment names."""
+    url = os.environ.get("CACHESERVER_URL")
+    if not url:
+        return [skipped("server", "`CACHESERVER_URL` is not set")]
+    found = network.check_server(url.rstrip("/"), os.environ.get("CACHESERVER_ADMIN_KEY") or None)
+    return found or [failed("server", f"{url}: nothing listens there", "start it")]

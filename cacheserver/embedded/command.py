@@ -16,7 +16,10 @@ if TYPE_CHECKING:
 def add(line: CommandLine) -> None:
     """Add the command to the parser's."""
     repair = add_command(
-        line.commands, "repair", help="cut off damaged data that keeps the server from starting"
+        line.commands,
+        "repair",
+        help="cut off damaged data that keeps the server from starting",
+        example="cacheserver repair",
     )
     repair.set_defaults(run=_run)
 

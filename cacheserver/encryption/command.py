@@ -36,13 +36,18 @@ def add(line: CommandLine) -> None:
         verbs,
         "rotate",
         help="wrap all data keys with the current master key; new data has new keys",
+        example="cacheserver encryption rotate",
         parents=[line.configured],
     )
-    again.set_defaults(run=lambda args: _run(args, lambda settings: rotate(settings, say)))
+    again.set_defaults(
+        run=lambda args: _run(args, lambda settings: rotate(settings, say)),
+        interrupted="keys are whole, some under each master key; run it again to go on",
+    )
     keys = add_command(
         verbs,
         "keys",
         help="write the tenants' wrapped keys to a file, for backups",
+        example="cacheserver encryption keys /backups/monday.keys",
         parents=[line.configured],
     )
     keys.add_argument(

@@ -46,6 +46,7 @@ def add(line: CommandLine) -> None:
         verbs,
         "create",
         help="create a key and print it, once",
+        example="cacheserver key create --tenant shop --label 'web site' --expires 90d",
         parents=[line.configured, limits, expiring],
     )
     create.add_argument("--tenant", required=True, help="tenant that the key belongs to")
@@ -59,13 +60,20 @@ def add(line: CommandLine) -> None:
     create.set_defaults(
         run=lambda args: _with_tenants(args, line, _create(args), change="key create")
     )
-    listing = add_command(verbs, "list", help="list all keys", parents=[line.configured])
+    listing = add_command(
+        verbs,
+        "list",
+        help="list all keys",
+        example="cacheserver key list --json",
+        parents=[line.configured],
+    )
     add_json(listing)
     listing.set_defaults(run=lambda args: _with_tenants(args, line, _list(args)))
     rotate = add_command(
         verbs,
         "rotate",
         help="replace a key and print the new one",
+        example="cacheserver key rotate ID --overlap 24h",
         parents=[line.configured, expiring],
     )
     rotate.add_argument("id", help="id that `list` shows; it does not change")
@@ -76,12 +84,20 @@ def add(line: CommandLine) -> None:
         run=lambda args: _with_tenants(args, line, _rotate(args), change="key rotate")
     )
     limit = add_command(
-        verbs, "limit", help="set the rate limits of a key", parents=[line.configured, limits]
+        verbs,
+        "limit",
+        help="set the rate limits of a key",
+        example="cacheserver key limit ID --requests-per-minute 600",
+        parents=[line.configured, limits],
     )
     limit.add_argument("id", help="id that `list` shows; limits that are not given are removed")
     limit.set_defaults(run=lambda args: _with_tenants(args, line, _limit(args), change="key limit"))
     revoke = add_command(
-        verbs, "revoke", help="revoke a key, within seconds", parents=[line.configured]
+        verbs,
+        "revoke",
+        help="revoke a key, within seconds",
+        example="cacheserver key revoke ID",
+        parents=[line.configured],
     )
     revoke.add_argument("id", help="id that `list` shows")
     revoke.set_defaults(
@@ -91,6 +107,7 @@ def add(line: CommandLine) -> None:
         verbs,
         "open",
         help="allow requests from this machine without a key again",
+        example="cacheserver key open --yes",
         parents=[line.configured],
     )
     unlock.add_argument("--yes", action="store_true", required=True, help="confirm")
@@ -107,6 +124,7 @@ def _add_admin_keys(line: CommandLine, expiring: argparse.ArgumentParser) -> Non
         verbs,
         "create",
         help="create an admin key and print it, once",
+        example="cacheserver admin-key create --name ann --role tune --expires 90d",
         parents=[line.configured, expiring],
     )
     create.add_argument("--name", required=True, help="its name in the audit trail")
@@ -116,11 +134,21 @@ def _add_admin_keys(line: CommandLine, expiring: argparse.ArgumentParser) -> Non
     create.set_defaults(
         run=lambda args: _with_admins(args, line, _create_admin(args), change="admin-key create")
     )
-    listing = add_command(verbs, "list", help="list all admin keys", parents=[line.configured])
+    listing = add_command(
+        verbs,
+        "list",
+        help="list all admin keys",
+        example="cacheserver admin-key list",
+        parents=[line.configured],
+    )
     add_json(listing)
     listing.set_defaults(run=lambda args: _with_admins(args, line, _list_admins(args)))
     revoke = add_command(
-        verbs, "revoke", help="revoke an admin key, within seconds", parents=[line.configured]
+        verbs,
+        "revoke",
+        help="revoke an admin key, within seconds",
+        example="cacheserver admin-key revoke ID",
+        parents=[line.configured],
     )
     revoke.add_argument("id", help="id that `list` shows")
     revoke.set_defaults(

@@ -26,6 +26,7 @@ def add(line: CommandLine) -> None:
         line.commands,
         "verify-model",
         help="measure a verifying model on labelled pairs",
+        example="cacheserver verify-model pairs.tsv --max-usd 0.50",
         parents=[line.configured],
     )
     command.add_argument(
@@ -44,7 +45,10 @@ def add(line: CommandLine) -> None:
     )
     command.add_argument("--prices", type=Path, help=PRICES_HELP)
     add_json(command)
-    command.set_defaults(run=lambda args: _run(args, line.settings_of(args)))
+    command.set_defaults(
+        run=lambda args: _run(args, line.settings_of(args)),
+        interrupted="calls that were made are paid; nothing is stored",
+    )
 
 
 def _run(args: argparse.Namespace, settings: Settings) -> int:

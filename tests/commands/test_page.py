@@ -42,6 +42,7 @@ def test_every_command_has_a_help_that_fits_a_line(name: str) -> None:
     assert 0 < len(text) <= 80
     if name != "simulate-claude":  # it has a parser of its own
         assert parser.description is not None
+        assert f"cacheserver {name.split()[0]}" in (parser.epilog or ""), "an example"
         for action in parser._actions:
             assert action.help, f"{name} {action.dest}"
 

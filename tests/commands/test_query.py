@@ -43,7 +43,7 @@ async def test_nothing_stored_is_a_no_and_no_question_is_wrong(house: House, she
     missed = await shell("query", QUESTION, "--cache", "only")
     assert (missed.status, missed.out) == (1, "")
     assert not house.asked
-    for words, typed, terminal in (((), "", True), ((), " \n", False), (("-",), "", False)):
+    for words, typed, terminal in (((), "", True), ((), " \n", False), (("-",), "\udcff", False)):
         assert (await shell("query", *words, typed=typed, terminal=terminal)).status == 2
     assert (await shell("query", QUESTION, "--max-tokens", "-5")).status == 2
 
@@ -86,7 +86,12 @@ async def test_a_server_that_is_away_is_status_3_and_a_wrong_address_2(
     away = await shell("query", QUESTION)
     assert (away.status, away.out) == (3, "")
     assert "http://127.0.0.1:9" in away.err
-    assert (await shell("query", QUESTION, "--url", "ftp://x")).status == 2
+    for wrong in ("ftp://x", "http://127.0.0.1:port"):
+        assert (await shell("query", QUESTION, "--url", wrong)).status == 2
+    monkeypatch.setenv("CACHESERVER_API_KEY", "two\nlines")
+    refused = await shell("query", QUESTION)
+    assert (refused.status, "`key`" in refused.err) == (2, True)
+    monkeypatch.delenv("CACHESERVER_API_KEY")
     assert (await shell("query", QUESTION, "--url", house.url)).status == 0
     # Without an address it is that of a server here with the same environment.
     monkeypatch.delenv("CACHESERVER_URL")

@@ -37,7 +37,10 @@ _SEVERAL = 20_000_000  # bytes of logs from which on a second process is worth i
 def add(line: CommandLine) -> None:
     """Register the command."""
     audit = add_command(
-        line.commands, "audit", help="estimate from your logs what the cache would have saved"
+        line.commands,
+        "audit",
+        help="estimate from your logs what the cache would have saved",
+        example="cacheserver audit logs/ --html report.html",
     )
     audit.add_argument("paths", nargs="*", type=Path, metavar="PATH", help="a log file or a folder")
     audit.add_argument(

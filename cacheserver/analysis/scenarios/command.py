@@ -14,7 +14,10 @@ from cacheserver.core.command_line import CommandLine, add_command, add_json, pr
 def add(line: CommandLine) -> None:
     """Add the commands to argparse's subparsers. Nothing else is imported until one runs."""
     command = add_command(
-        line.commands, "simulate", help="estimate the cost and savings of a workload"
+        line.commands,
+        "simulate",
+        help="estimate the cost and savings of a workload",
+        example="cacheserver simulate --list",
     )
     command.add_argument("scenario", nargs="?", help="a name that --list prints, or a TOML file")
     command.add_argument("--list", action="store_true", help="list the shipped scenarios")
@@ -38,10 +41,13 @@ def add(line: CommandLine) -> None:
     command.add_argument(
         "--json-file", metavar="FILE", help="also write the result as JSON, in nanodollars"
     )
-    command.set_defaults(run=run)
+    command.set_defaults(run=run, interrupted="nothing was written; run it again")
 
     presets = add_command(
-        line.commands, "presets", help="print ten common workloads with the planner's choices"
+        line.commands,
+        "presets",
+        help="print ten common workloads with the planner's choices",
+        example="cacheserver presets real-time-chat",
     )
     presets.add_argument("name", nargs="?", help="print one, and how to apply it to a tenant")
     add_json(presets)

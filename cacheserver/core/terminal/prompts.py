@@ -7,10 +7,15 @@ import sys
 from cacheserver.core.errors import SettingsError
 
 
-def agreed(question: str) -> bool:
-    """Ask a person yes or no. Raises `SettingsError` where there is nobody to ask."""
+def require_terminal() -> None:
+    """Raise `SettingsError` where there is nobody to ask."""
     if not sys.stdin.isatty():
         raise SettingsError("give --yes: there is no terminal to ask on")
+
+
+def agreed(question: str) -> bool:
+    """Ask a person yes or no. Raises `SettingsError` where there is nobody to ask."""
+    require_terminal()
     print(f"{question} [y/N] ", end="", file=sys.stderr, flush=True)
     return sys.stdin.readline().strip().lower() in ("y", "yes")
 

@@ -65,6 +65,10 @@ async def test_a_second_v1_leads_to_every_route_below_v1_and_to_none_else(house:
             status, _, _ = await line.answer()
         assert status in (401, 403, 404, 405), path
     assert not [one.path for one in house.upstream.requests if "/v1/v1" in one.path]
+    for path in ("/v1%2Fv1/query", "/v1/v1%2Fquery", "/v1/%76%31/query"):
+        async with wire(house) as line:
+            line.send(request({"prompt": "Hi?"}, target=path))
+            assert (await line.answer())[0] in (403, 404), path
     wrong = await house.http.get("/v1/v1/nothing")
     assert wrong.headers["x-cache-reason"] == "refused"
 

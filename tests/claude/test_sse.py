@@ -74,6 +74,16 @@ def test_a_replayed_message_folds_back_into_itself(message: dict[str, Any]) -> N
     assert folded.message == message
 
 
+@given(messages)
+def test_what_claude_says_at_the_end_is_said_at_the_end(message: dict[str, Any]) -> None:
+    events = [sse.decode(raw) or {} for raw in sse.replay(message)]
+    for field in ("context_management", "input_transformations"):
+        assert field not in events[0]["message"]
+        assert [field in event for event in events[1:]] == [
+            field in message and event["type"] == "message_delta" for event in events[1:]
+        ]
+
+
 @given(messages, st.data())
 def test_a_stream_cut_anywhere_is_never_complete(message: dict[str, Any], data: Any) -> None:
     events = list(sse.replay(message))

@@ -14,7 +14,7 @@ from starlette.middleware.cors import CORSMiddleware
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 _PATHS: Final = "/v1/"
-_METHODS: Final = ("GET", "HEAD", "POST", "PUT", "DELETE")
+_METHODS: Final = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE")
 _PREFLIGHT_S: Final = 7_200  # the longest that Chrome remembers one
 # What a page may read beside the few that all may: all that answers say, and Claude's limits.
 EXPOSED: Final = (

@@ -14,6 +14,8 @@ from cacheserver.commands import (
     stats,
     tenants,
     top,
+    transfer,
+    warm,
 )
 from cacheserver.core.command_line import CommandLine, CommandModule
 
@@ -27,6 +29,8 @@ _MODULES: Final[tuple[CommandModule, ...]] = (
     bars,
     review,
     calibrate,
+    warm,
+    transfer,
 )
 
 

@@ -45,6 +45,9 @@ class Server:
     def put(self, path: str, body: Mapping[str, Any]) -> dict[str, Any]:
         return self.client.admin.put(path, body)
 
+    def delete(self, path: str) -> dict[str, Any]:
+        return self.client.admin.delete(path)
+
     def items(
         self, path: str, most: int | None, **parameters: object
     ) -> tuple[list[dict[str, Any]], str | None]:

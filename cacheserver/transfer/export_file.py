@@ -12,6 +12,7 @@ import io
 import json
 import os
 from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO, Final
 
@@ -37,6 +38,7 @@ class ExportWriter:
         self._digest = hashlib.sha256()
         self.records = 0
         self.cursor: str | None = None  # of the page to go on with
+        self.complete = False  # no other page follows
         self._file: BinaryIO | None = None
 
     def begin(self, about: Mapping[str, Any]) -> bool:
@@ -60,6 +62,7 @@ class ExportWriter:
         found = list(items)
         self._frame([*found, {"kind": "page", "next": cursor}])
         self.records += len(found)
+        self.complete = cursor is None
 
     def end(self) -> None:
         """Write the end and give the file its name."""
@@ -93,13 +96,14 @@ class ExportWriter:
         whole = 0
         for end, data in _frames(self._partial):
             lines = [json.loads(line) for line in data.splitlines()]
-            if whole == 0 and {_MARK: VERSION, **about} != lines[0] | {"at": about.get("at")}:
+            if whole == 0 and lines[0] != {_MARK: VERSION, **about}:
                 return False  # of another tenant, or another version's
             self._digest.update(data)
             whole = end
             if lines[-1].get("kind") == "page":
                 self.records += len(lines) - 1
                 self.cursor = lines[-1]["next"]
+                self.complete = self.cursor is None
         os.truncate(self._partial, whole)
         return whole > 0
 
@@ -126,15 +130,22 @@ def _frames(path: Path) -> Iterator[tuple[int, bytes]]:
                 decoder, out = zstandard.ZstdDecompressor().decompressobj(), io.BytesIO()
 
 
-def read(path: Path) -> tuple[dict[str, Any], Iterator[tuple[str, dict[str, Any]]]]:
-    """Check a whole file, then return its first line, and its items with where each stands.
+@dataclass(frozen=True, slots=True)
+class Export:
+    """A whole file: its first line, and its items with where each stands."""
 
-    Nothing is yielded of a file that is not whole. Raises `DamagedExport`.
-    """
-    return _checked(path), _items(path)
+    about: Mapping[str, Any]
+    records: int
+    items: Iterator[tuple[str, dict[str, Any]]]
 
 
-def _checked(path: Path) -> dict[str, Any]:
+def read(path: Path) -> Export:
+    """Check a file to its end before anything is yielded. Raises `DamagedExport`."""
+    about, records = _checked(path)
+    return Export(about, records, _items(path))
+
+
+def _checked(path: Path) -> tuple[dict[str, Any], int]:
     digest, last = hashlib.sha256(), b""
     about: dict[str, Any] | None = None
     for line in _lines(path):
@@ -152,7 +163,7 @@ def _checked(path: Path) -> dict[str, Any]:
     end = _object(path, last) if last else {}
     if about is None or end.get("kind") != "end" or end.get("sha256") != digest.hexdigest():
         raise DamagedExport(f"`{path.name}` is not whole: its end or its checksum is missing")
-    return about
+    return about, int(end["records"])
 
 
 def _items(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:

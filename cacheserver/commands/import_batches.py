@@ -1,0 +1,104 @@
+"""Sends records to an import of a server, batch by batch, and tells how far it is."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Final
+
+from cacheserver.commands.connection import Server, name
+from cacheserver.core.command_line import say
+from cacheserver.core.terminal import output
+from cacheserver.core.terminal.progress import Progress
+from cacheserver.transfer.records import Problem
+
+if TYPE_CHECKING:
+    from cacheserver.transfer.records import FaqRecord
+
+IMPORTS: Final = "/admin/v1/imports"
+_RECORDS: Final = 500  # of a batch: a second of the server's work
+_BYTES: Final = 700_000  # of a batch: servers take a megabyte of an admin at least
+_SHOWN: Final = 20  # problems said; all are counted
+
+
+@dataclass(slots=True)
+class Sent:
+    """Counts of the records so far."""
+
+    records: int = 0
+    problems: list[Problem] = field(default_factory=list)  # the first of them
+    left_out: int = 0
+
+    def left(self, problem: Problem) -> None:
+        """Count a record that is not imported; the first ones are said."""
+        self.left_out += 1
+        if len(self.problems) < _SHOWN:
+            self.problems.append(problem)
+            say(output.one_line(f"cacheserver: {problem.where}: {problem.why}"))
+        elif self.left_out == _SHOWN + 1:
+            say("cacheserver: more were left out; --json counts them")
+
+
+def faq_records(found: Iterable[FaqRecord | Problem], sent: Sent) -> Iterator[dict[str, Any]]:
+    """Yield records as the server takes them."""
+    for one in found:
+        if isinstance(one, Problem):
+            sent.left(one)
+            continue
+        record: dict[str, Any] = {
+            "where": one.where,
+            "question": one.question,
+            "answer": one.answer,
+        }
+        if one.tags:
+            record["tags"] = list(one.tags)
+        if one.ttl_s is not None:
+            record["ttl_s"] = one.ttl_s
+        yield record
+
+
+def send(
+    server: Server,
+    job: Mapping[str, Any],
+    records: Iterable[Mapping[str, Any]],
+    asked: Mapping[str, Any],
+    sent: Sent,
+    *,
+    whole: int | None = None,
+) -> dict[str, Any]:
+    """Send what the import does not have yet; the import as it is then. Raises `ClientError`.
+
+    `whole`: how many records there are, for the progress; None: not known.
+    """
+    path = f"{IMPORTS}/{name(job['tenant'])}/{job['id']}/records"
+    progress = Progress(on=whole is not None, only_terminal=True)
+    done = int(job["done"])
+    batch: list[Mapping[str, Any]] = []
+    size = 0
+
+    def flush(*, last: bool) -> dict[str, Any]:
+        nonlocal done, size
+        body = {**asked, "first": done, "records": batch, "last": last}
+        reply = server.post(path, body)
+        for one in reply["problems"]:
+            sent.left(Problem(one["where"], one["why"]))
+        unnamed = (reply["batch"] or {}).get("refused", 0) - len(reply["problems"])
+        sent.left_out += max(0, unnamed)
+        done = reply["done"]
+        batch.clear()
+        size = 0
+        progress.count("importing", "records", done, whole or done)
+        return reply
+
+    for record in records:
+        sent.records += 1
+        if sent.records <= int(job["done"]):
+            continue
+        more = len(json.dumps(record))
+        if batch and (len(batch) == _RECORDS or size + more > _BYTES):
+            flush(last=False)
+        batch.append(record)
+        size += more
+    with progress:
+        return flush(last=True)

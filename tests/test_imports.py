@@ -48,6 +48,13 @@ def test_the_client_loads_nothing_of_the_server() -> None:
     assert loaded.isdisjoint(HEAVY)
 
 
+def test_the_cache_for_langchain_loads_nothing_of_the_server() -> None:
+    loaded = loaded_after("import cacheserver.adapters.langchain")
+    assert "langchain_core" in loaded
+    by_langchain = {"orjson", "pydantic"}
+    assert loaded.isdisjoint({*HEAVY} - by_langchain)
+
+
 def test_importing_the_package_loads_not_even_the_client() -> None:
     assert loaded_after("import cacheserver").isdisjoint([*HEAVY, "httpx2", "asyncio"])
 

@@ -237,6 +237,17 @@ async def test_an_answer_of_claude_in_our_place_is_not_read(make: Make, served: 
     assert await asyncio.to_thread(cache.lookup, text, "llm") is None
 
 
+@pytest.mark.parametrize("stored", ["Five days.", "[]", "{}", '{"generations": [{}]}', "{}[" * 9])
+def test_a_stored_text_of_another_form_is_a_miss(
+    make: Make, served: Served, stored: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    cache, asked = make(namespace="other"), prompts.question(stored, "llm", semantic=False)
+    with Client(served[0].url, key=served[1]) as client:
+        client.put(asked.text, stored, system=asked.scope, namespace="other")
+    assert (cache.lookup(stored, "llm"), cache.failures) == (None, 1)
+    assert stored not in caplog.text
+
+
 def test_tags_and_a_lifetime_go_with_the_answers(make: Make, served: Served) -> None:
     cache = make(tags=["faq"], ttl_s=60)
     cache.update("prompt", "llm", [Generation(text="x")])

@@ -224,5 +224,8 @@ def _greeting(settings: Settings, parts: Components, listener: socket.socket) ->
     if settings.upstream == "simulated":
         yield "A SIMULATED Claude answers. Its answers are made up (x-upstream: simulated)."
     else:
+        choice = config.resolve_upstream(settings)
         keys = "the callers' own keys" if settings.credentials == "caller" else "the server's key"
-        yield f"Misses are sent to {config.resolve_upstream(settings).base_url}, with {keys}."
+        if choice.cloud is not None:
+            keys = "this machine's credentials"
+        yield f"Misses are sent to {choice.base_url}, with {keys}."

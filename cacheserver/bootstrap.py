@@ -38,6 +38,7 @@ import cacheserver.webhooks.build as webhooks
 from cacheserver.alerts.spend_history import SpendHistory
 from cacheserver.api.components import Capabilities, Components
 from cacheserver.batches.context import Intervals
+from cacheserver.claude.platforms.rules import LACKING
 from cacheserver.config import kernel
 from cacheserver.config.otel import OtelChoice
 from cacheserver.config.settings import Settings, resolve_upstream
@@ -72,10 +73,12 @@ async def build(
 
     Raises `SettingsError` for what an operator must change, `StoreError` if Redis is away.
     """
-    off, metrics = switched_off(settings.features_off), Metrics()
     # What an operator must change is reported before anything is started.
-    simulated = resolve_upstream(settings).base_url is None
-    pricer = price_file.build_pricer(price_file.read_price_file(settings))
+    choice, metrics = resolve_upstream(settings), Metrics()
+    simulated, cloud = choice.base_url is None, choice.cloud
+    off = switched_off((*settings.features_off, *(() if cloud is None else LACKING)))
+    regional = cloud is not None and not cloud.is_global
+    pricer = price_file.build_pricer(price_file.read_price_file(settings), regional=regional)
     price_file.refuse_unpriced(pricer, settings.compare_with, clock())
     mail = alerts.mail_server(settings)
     async with AsyncExitStack() as stack:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from cacheserver.claude.circuit_breaker import CircuitBreaker
+from cacheserver.claude.platforms.rules import Cloud
 from cacheserver.claude.upstream import Upstream
 
 
@@ -43,6 +44,7 @@ class ClaudeOptions:
     breaker_share: float
     breaker_calls: int
     breaker_open_s: float
+    cloud: Cloud | None = None  # None: Anthropic's own API
 
 
 @asynccontextmanager
@@ -54,6 +56,7 @@ async def build(
         base_url=options.base_url,
         api_key=options.api_key,
         name=options.name,
+        cloud=options.cloud,
         max_concurrent=options.max_concurrent,
         max_waiting=options.max_waiting,
         timeout_s=options.timeout_s,

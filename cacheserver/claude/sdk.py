@@ -121,7 +121,7 @@ class Sdk:
         )
         # ANTHROPIC_CUSTOM_HEADERS, which the SDK reads whatever its arguments say.
         self._client._custom_headers = {}
-        self.messages = MessageRequests(self._client, http, _timeout(timeout_s))
+        self.messages = MessageRequests(self._client, http, timeout(timeout_s))
         # Connections of its own: what takes minutes to go up holds none that a question waits for.
         self._relayed = http_client(base_url, max_concurrent)
         self._base_url = httpx2.URL(base_url)
@@ -150,7 +150,7 @@ class Sdk:
             base.copy_with(raw_path=target),
             headers=headers,
             content=content,
-            extensions={"timeout": _timeout(timeout_s).as_dict()},
+            extensions={"timeout": timeout(timeout_s).as_dict()},
         )
         return await self._relayed.send(request, stream=True)
 
@@ -165,7 +165,7 @@ class Sdk:
         stream: bool,
     ) -> httpx2.Response:
         """Send any request; raises as the SDK does: see `upstream_http.shaped`."""
-        options: RequestOptions = {"headers": headers, "timeout": _timeout(timeout_s)}
+        options: RequestOptions = {"headers": headers, "timeout": timeout(timeout_s)}
         content = Body(body)
         match method, stream:
             case "POST", True:
@@ -224,5 +224,6 @@ def _is_loopback(host: str) -> bool:
         return False
 
 
-def _timeout(timeout_s: float) -> httpx2.Timeout:
+def timeout(timeout_s: float) -> httpx2.Timeout:
+    """Return the limits of one call: of each wait for bytes, and less to connect."""
     return httpx2.Timeout(timeout_s, connect=min(timeout_s, _CONNECT_S))

@@ -11,6 +11,7 @@ import random
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
+from functools import partial
 from typing import TYPE_CHECKING
 
 import httpx2
@@ -32,6 +33,8 @@ from cacheserver.claude.upstream_http import (
 from cacheserver.core.errors import UpstreamError
 
 if TYPE_CHECKING:
+    from cacheserver.claude.platforms.connection import CloudSdk
+    from cacheserver.claude.platforms.rules import Cloud
     from cacheserver.claude.sdk import Sdk
 
 __all__ = ["Call", "Reply", "StreamReply", "Upstream"]
@@ -59,6 +62,7 @@ class Upstream:
         retries: int = 2,
         retry_wait_s: float = 10.0,
         max_wait_s: float = 30.0,
+        cloud: Cloud | None = None,
         breaker: CircuitBreaker | None = None,
         on_event: Callable[[str], None] = lambda event: None,
         clock: Callable[[], float] = time.monotonic,
@@ -83,12 +87,13 @@ class Upstream:
         self._pause = pause
         self._chance = chance
         self._base_url = base_url
+        self._cloud = cloud
         self._max_concurrent = max_concurrent
         # Called before each call; raises `UpstreamError` for one that must not be made.
         self.guard: Callable[[Call], Awaitable[None]] | None = None
         # Beside the slots: what is passed on may go up or come down for minutes, without a model.
         self.relays = Slots(limit=max_concurrent, max_waiting=max_waiting, max_wait_s=max_wait_s)
-        self._sdk: Sdk | None = None
+        self._sdk: Sdk | CloudSdk | None = None
         self._closed = False
 
     async def create(self, call: Call) -> Reply:
@@ -201,10 +206,10 @@ class Upstream:
         if self._sdk is not None:
             await self._sdk.close()
 
-    async def load(self) -> Sdk:
+    async def load(self) -> Sdk | CloudSdk:
         """Import the SDK in a thread, which takes it a second once; the first call does so too."""
         if self._sdk is None:
-            made = await asyncio.to_thread(_imported)
+            made = await asyncio.to_thread(_imported, self._cloud)
             if self._sdk is None:  # or another call was faster
                 self._sdk = made(self._base_url, self._max_concurrent, self._timeout_s)
                 if self._closed:  # meanwhile
@@ -321,10 +326,14 @@ class Upstream:
         return response
 
 
-def _imported() -> type[Sdk]:
-    from cacheserver.claude.sdk import Sdk
+def _imported(cloud: Cloud | None) -> Callable[[str, int, float], Sdk | CloudSdk]:
+    if cloud is None:
+        from cacheserver.claude.sdk import Sdk
 
-    return Sdk
+        return Sdk
+    from cacheserver.claude.platforms.connection import CloudSdk
+
+    return partial(CloudSdk, cloud)
 
 
 def _good(error: UpstreamError, *, probe: bool) -> bool | None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pydantic import BaseModel
 
-from cacheserver.config.fields import Credentials, Secret, setting
+from cacheserver.config.fields import BedrockProfile, Credentials, Secret, setting
 from cacheserver.core.rules.routing import CHEAPEST_MODEL
 
 
@@ -13,10 +13,41 @@ class ClaudeSettings(BaseModel):
 
     upstream: str | None = setting(
         None,
-        "The upstream that answers misses: `anthropic`, `simulated`, or the http(s) URL of a "
-        "Messages API.",
+        "The upstream that answers misses: `anthropic`, `simulated`, `bedrock`, `vertex` "
+        "([clouds](clouds.md)), or the http(s) URL of a Messages API.",
         "Without it `anthropic`, if there is a key or callers bring theirs; else the server does "
         "not start, rather than answer with something that is not Claude.",
+    )
+    upstream_region: str | None = setting(
+        None,
+        "The region of Amazon Bedrock or Vertex AI, if `CACHESERVER_UPSTREAM` is one of them. "
+        "Without it, `AWS_REGION`, `AWS_DEFAULT_REGION` or `CLOUD_ML_REGION` is read.",
+        "Where prompts may go is for an operator to say.",
+        pattern=r"^[a-z0-9-]{2,40}$",
+    )
+    upstream_endpoint: str | None = setting(
+        None,
+        "Another address of the cloud's API, such as a private endpoint.",
+        "The public one of the region.",
+    )
+    upstream_models: str | None = setting(
+        None,
+        "Names of models at the cloud that differ from the usual ones, as `model=name` with commas "
+        "between; a name may be an ARN.",
+        "The usual names follow from the model's and from `CACHESERVER_BEDROCK_PROFILE`.",
+    )
+    bedrock_profile: BedrockProfile = setting(
+        "global",
+        "Bedrock's inference profile: where a request may be served. `none`: the region alone.",
+        "Anywhere has the most room and costs a tenth less. Data that must stay in a place need "
+        "another.",
+    )
+    vertex_project: str | None = setting(
+        None,
+        "The Google Cloud project of Vertex AI. Without it, `ANTHROPIC_VERTEX_PROJECT_ID` or "
+        "`GOOGLE_CLOUD_PROJECT` is read.",
+        "Whose bill it is, is for an operator to say.",
+        min_length=1,
     )
     anthropic_api_key: Secret = setting(
         None,

@@ -8,6 +8,7 @@ from pydantic import Field, SecretStr
 
 Secret: TypeAlias = SecretStr | None
 Credentials: TypeAlias = Literal["server", "caller"]
+BedrockProfile: TypeAlias = Literal["global", "us", "eu", "apac", "au", "jp", "none"]
 
 
 def setting(

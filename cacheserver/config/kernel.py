@@ -18,10 +18,14 @@ def claude_options(settings: Settings, simulated_url: str | None) -> ClaudeOptio
     key = secret.get_secret_value() if secret else None
     if choice.base_url is None:
         key = "simulated"
+    if choice.cloud is not None:
+        # No key: it says in fingerprints where and for whom an answer was made.
+        key = "/".join(map(str, (choice.cloud.region, choice.cloud.profile, choice.cloud.project)))
     return ClaudeOptions(
         base_url=base_url,
         api_key=None if settings.credentials == "caller" else key,
         name=choice.name,
+        cloud=choice.cloud,
         max_concurrent=settings.max_concurrent,
         max_waiting=settings.max_waiting,
         timeout_s=settings.timeout_s,

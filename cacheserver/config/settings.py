@@ -25,8 +25,10 @@ from pydantic import (
     model_validator,
 )
 
+from cacheserver.claude.platforms.rules import Cloud
 from cacheserver.config.answer_settings import AnswerSettings
 from cacheserver.config.claude_settings import ClaudeSettings
+from cacheserver.config.cloud_upstream import cloud, cloud_url, found_elsewhere, model_names
 from cacheserver.config.embedder_settings import MINILM, EmbedderSettings
 from cacheserver.config.feature_list import FeatureList
 from cacheserver.config.fields import Secret
@@ -50,8 +52,9 @@ _OF_ENDPOINTS = {
 class UpstreamChoice:
     """The upstream of misses. `base_url` is None for the simulated Claude, not yet started."""
 
-    name: Literal["anthropic", "simulated", "url"]
+    name: Literal["anthropic", "simulated", "bedrock", "vertex", "url"]
     base_url: str | None
+    cloud: Cloud | None = None
 
 
 class Settings(
@@ -87,11 +90,28 @@ class Settings(
     @field_validator("upstream")
     @classmethod
     def _known_upstream(cls, value: str | None) -> str | None:
-        if value in (None, "anthropic", "simulated"):
+        if value in (None, "anthropic", "simulated", "bedrock", "vertex"):
             return value
         if urlsplit(value).scheme not in ("http", "https"):
-            raise ValueError("must be `anthropic`, `simulated` or an http(s) URL")
+            raise ValueError(
+                "must be `anthropic`, `simulated`, `bedrock`, `vertex` or an http(s) URL"
+            )
         return _plain_url(value)
+
+    @field_validator("upstream_endpoint")
+    @classmethod
+    def _is_endpoint(cls, value: str | None) -> str | None:
+        if value is None:
+            return None
+        if not is_url(value):
+            raise ValueError("must be an http(s) URL")
+        return _plain_url(value)
+
+    @field_validator("upstream_models")
+    @classmethod
+    def _are_names(cls, value: str | None) -> str | None:
+        model_names(value)
+        return value
 
     @field_validator("embedder")
     @classmethod
@@ -201,6 +221,8 @@ def load(environ: Mapping[str, str] | None = None, *, file: Path | None = None) 
     if "anthropic_api_key" not in given and key and not key.startswith("cs_"):
         given["anthropic_api_key"] = key  # a key of ours there is for an application beside us
         read_from["anthropic_api_key"] = "environment"
+    for name, value in found_elsewhere(given, environ):
+        given[name], read_from[name] = value, "environment"
     try:
         found = Settings(**given)
     except ValidationError as wrong:
@@ -236,7 +258,10 @@ def hint(
 
 
 def resolve_upstream(settings: Settings) -> UpstreamChoice:
-    """Return the upstream of misses. Raises `SettingsError` if Claude is wanted without a key."""
+    """Return the upstream of misses. Raises `SettingsError` if Claude is wanted without a key.
+
+    Also if a cloud is wanted without its region or its packages.
+    """
     match settings.upstream:
         case "simulated":
             return UpstreamChoice("simulated", None)
@@ -248,6 +273,9 @@ def resolve_upstream(settings: Settings) -> UpstreamChoice:
                     "the server without Claude"
                 )
             return UpstreamChoice("anthropic", ANTHROPIC_URL)
+        case "bedrock" | "vertex" as name:
+            found = cloud(settings, name)
+            return UpstreamChoice(name, cloud_url(found, settings.upstream_endpoint), found)
         case url:
             return UpstreamChoice("url", url)
 

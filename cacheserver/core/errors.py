@@ -129,7 +129,8 @@ class SwitchedOff(NotFound):
 
     def __init__(self, feature: str) -> None:
         super().__init__(
-            f"`{feature}` is switched off on this server; `CACHESERVER_FEATURES_OFF` names it"
+            f"`{feature}` is switched off on this server: `CACHESERVER_FEATURES_OFF` names it, or "
+            "its upstream has none"
         )
         self.feature = feature
 

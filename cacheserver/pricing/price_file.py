@@ -42,8 +42,13 @@ def refuse_unpriced(pricer: Pricer, model: str | None, now: float) -> None:
         )
 
 
-def build_pricer(text: str | None) -> Pricer:
-    """Build a pricer from the rows of `text`; models that it does not name have built-in prices."""
-    from cacheserver.pricing.prices import Pricer, load_overrides
+def build_pricer(text: str | None, *, regional: bool = False) -> Pricer:
+    """Build a pricer from the rows of `text`; models that it does not name have built-in prices.
 
-    return Pricer(None if text is None else load_overrides(text))
+    `regional`: a cloud serves all calls in one region, which costs a tenth more.
+    """
+    from cacheserver.pricing.prices import Pricer, load_overrides
+    from cacheserver.pricing.regional import RegionalPricer
+
+    kind = RegionalPricer if regional else Pricer
+    return kind(None if text is None else load_overrides(text))

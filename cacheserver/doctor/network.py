@@ -77,8 +77,8 @@ def check_upstream(settings: Settings) -> list[Check]:
     except CacheServerError as error:
         return [failed("upstream", "no credential for Claude", str(error))]
     if chosen.base_url is None:
-        if chosen.name == "simulated":
-            return [ok("upstream", "a simulated Claude; its answers are made up")]
+        return [ok("upstream", "a simulated Claude; its answers are made up")]
+    if chosen.cloud is not None:  # it answers only what is signed, and nothing for free
         return [skipped("upstream", f"{chosen.name} is asked through its own client")]
     headers = {"anthropic-version": _API_VERSION}
     if settings.credentials == "server" and (secret := settings.anthropic_api_key) is not None:

@@ -30,10 +30,16 @@ class Owners:
         self._prefix = prefix
         self._clock = clock
 
-    async def record(self, tenant: str, kind: str, id: str) -> None:
-        """Record that a tenant made something. Raises `StoreError`."""
+    async def record(self, tenant: str, kind: str, id: str) -> bool:
+        """Record that a tenant made something. False: another tenant has it. Raises `StoreError`.
+
+        A kind may answer a second creation, such as one with a name of the caller's, with the
+        first one's id: that stays whose it was.
+        """
         row = orjson.dumps({"tenant": tenant, "kind": kind, "at": round(self._clock())})
-        await command(self._redis, "SET", f"{self._prefix}made:{id}", row)
+        if await command(self._redis, "SETNX", f"{self._prefix}made:{id}", row):
+            return True
+        return await self.owns(tenant, kind, id)
 
     async def forget(self, id: str) -> None:
         """Forget what no longer exists. Raises `StoreError`."""

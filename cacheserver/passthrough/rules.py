@@ -39,6 +39,11 @@ USER_PROFILE: Final = "anthropic-user-profile-id"  # a header that names one
 # Any string that looks like an id of Anthropic's: a word, `_`, and what is not guessed.
 _ID_LIKE = re.compile(rb'"([a-z]{2,20}_[A-Za-z0-9_-]{8,128})"')
 
+# What a page of a list may say besides its items; a count would tell of others.
+_OF_PAGES: Final = frozenset({"first_id", "has_more", "last_id", "next_page", "prev_page"})
+# Kinds that are made of files, whose bodies are not JSON.
+UPLOADED: Final = frozenset({"files", "skills"})
+
 Act: TypeAlias = Literal["create", "list", "use", "read"]
 
 
@@ -145,7 +150,8 @@ def next_cursor(page: Mapping[str, Any]) -> tuple[str, str] | None:
 
 def filtered(page: Mapping[str, Any], items: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     """Return a page of a list with these items alone, and no id of another."""
-    shown = {**page, "data": list(items)}
+    shown = {name: value for name, value in page.items() if name in _OF_PAGES}
+    shown["data"] = list(items)
     for name, at in (("first_id", 0), ("last_id", -1)):
         if name in page:
             shown[name] = items[at].get("id") if items else None

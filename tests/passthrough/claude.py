@@ -13,6 +13,11 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import Route
 
+_HEADERS = {
+    "x-of-claude": "yes",
+    "keep-alive": "timeout=5",
+    "access-control-allow-origin": "*",
+}
 CHUNK = bytes(64 * 1024)
 
 
@@ -59,7 +64,7 @@ class AnyClaude:
         if "broken" in request.query_params:
             return StreamingResponse(_broken(), headers={"content-length": "1000000"})
         body: dict[str, Any] = {"id": f"thing_{len(self.got):020}", "size": size}
-        return JSONResponse(body, headers={"x-of-claude": "yes", "keep-alive": "timeout=5"})
+        return JSONResponse(body, headers=_HEADERS)
 
     async def _events(self) -> AsyncIterator[bytes]:
         try:

@@ -136,6 +136,22 @@ async def test_an_erased_tenants_files_are_nobodys_and_others_stay(house: House)
     assert (await house.sdk(two).files.retrieve_metadata(theirs.id)).id == theirs.id
 
 
+async def test_what_is_made_a_second_time_stays_its_first_makers(house: House) -> None:
+    owners = house.parts.passthrough
+    assert await owners.record("one", "user_profiles", "uprof_1")
+    assert await owners.record("one", "user_profiles", "uprof_1")
+    assert not await owners.record("two", "user_profiles", "uprof_1")
+    assert await owners.owns("one", "user_profiles", "uprof_1")
+
+
+async def test_only_files_and_skills_are_uploads(house: House) -> None:
+    claude = {"x-api-key": "any", "anthropic-version": "2026-10-21"}
+    for kind, status in (("agents", 400), ("vaults", 400), ("files", 200)):
+        sent = {"file": ("x.txt", b"x")}
+        answer = await house.http.post(f"/v1/{kind}", files=sent, headers=claude)
+        assert answer.status_code == status, answer.text
+
+
 async def test_what_was_made_stays_its_makers_after_a_restart(tmp_path: Path) -> None:
     async with House.open(tmp_path) as before:
         key = await before.key("one")

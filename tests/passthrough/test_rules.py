@@ -100,6 +100,7 @@ def test_a_page_shows_no_id_that_was_filtered_out() -> None:
     page = {"data": [{"id": "a"}, {"id": "b"}], "has_more": True, "first_id": "a", "last_id": "b"}
     assert rules.filtered(page, [{"id": "b"}])["first_id"] == "b"
     assert rules.filtered(page, [])["last_id"] is None
+    assert "total" not in rules.filtered({**page, "total": 2}, [])
     assert rules.next_cursor(page) == ("after_id", "b")
     assert rules.next_cursor({"data": [], "next_page": "page_2"}) == ("page", "page_2")
     assert rules.next_cursor({"data": [], "next_page": None}) is None

@@ -26,6 +26,7 @@ from cacheserver.claude.upstream_http import HOP_BY_HOP, shaped
 from cacheserver.core import json_text
 from cacheserver.core.errors import (
     BadRequest,
+    Conflict,
     Forbidden,
     NotFound,
     StoreError,
@@ -106,7 +107,8 @@ class _Relayed:
     @property
     def is_upload(self) -> bool:
         kind = self.request.headers.get("content-type", "")
-        return kind.partition(";")[0].strip().lower().startswith("multipart/")
+        multipart = kind.partition(";")[0].strip().lower().startswith("multipart/")
+        return multipart and self.place.kind in rules.UPLOADED
 
     def content(self) -> AsyncIterator[bytes] | bytes:
         """Return the body, to be read while it is sent. Raises `TooLarge` at once if announced."""
@@ -236,7 +238,7 @@ async def _create(relayed: _Relayed, owners: Owners, tenant: str) -> Response:
         if not isinstance(id, str) or not rules.is_id(id):
             raise UpstreamError.shaped(502, "api_error", "Claude's answer has no `id`")
         try:
-            await owners.record(tenant, relayed.place.kind, id)
+            mine = await owners.record(tenant, relayed.place.kind, id)
         except StoreError:
             raise UpstreamError.shaped(
                 503,
@@ -244,6 +246,8 @@ async def _create(relayed: _Relayed, owners: Owners, tenant: str) -> Response:
                 f"`{id}` was created, but the store is away and it cannot be reached here; the "
                 "operator can delete it with the server's key",
             ) from None
+        if not mine:
+            raise Conflict("it exists already, and is another's; choose another name")
     return _shown(answer, answer.content)
 
 
@@ -299,7 +303,12 @@ def _headers(request: Request) -> dict[str, str]:
 
 
 def _passed_back(answer: httpx2.Response, reason: str) -> dict[str, str]:
-    back = {name: value for name, value in answer.headers.items() if name not in _NOT_PASSED_BACK}
+    back = {
+        name: value
+        for name, value in answer.headers.items()
+        # Which pages may ask is this server's to say.
+        if name not in _NOT_PASSED_BACK and not name.startswith("access-control-")
+    }
     if (length := answer.headers.get("content-length")) is not None:
         back["content-length"] = length
     if answer.headers.get("content-type", "").startswith("text/event-stream"):

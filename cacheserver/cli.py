@@ -105,6 +105,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         if (after := getattr(args, "interrupted", None)) is not None:
             say(f"\ncacheserver: interrupted; {after}")
+        elif sys.stderr.isatty():
+            say("")  # the shell's prompt begins a line
         return INTERRUPTED
     except BrokenPipeError:
         # `| head` has read enough; what Python flushes at its end goes nowhere.

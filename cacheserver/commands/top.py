@@ -82,7 +82,7 @@ def _screen(event: Mapping[str, Any]) -> list[str]:
     asked = hits + total["decisions"]["miss"]
     return [
         f"{output.moment(event['at'])}  {now['requests'] / seconds:,.1f} requests/s  "
-        f"hit rate since the start {output.percent(hits / asked if asked else None)}  "
+        f"hit rate since it opened {output.percent(hits / asked if asked else None)}  "
         f"cost {output.dollars(total['cost_usd'])}  saved {output.dollars(total['saved_usd'])}",
         "",
         *output.table(("OUTCOME", "PER S", "P50 MS", "P95 MS", "TOTAL"), rows),

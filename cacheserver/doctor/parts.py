@@ -113,10 +113,14 @@ async def check_model(settings: Settings) -> Check:
     from cacheserver.config.embedder_settings import MINILM
     from cacheserver.config.settings import is_url
     from cacheserver.embedding import build
+    from cacheserver.embedding.exported import minilm_folder
     from cacheserver.index.errors import IndexingError
     from cacheserver.index.models import MANIFEST
 
     chosen = settings.embedder
+    if chosen == MINILM and minilm_folder(settings.model_dir, settings.data_dir) is None:
+        found = f"there is none in {settings.data_dir / 'model'}: only equal requests are hits"
+        return warning("model", found, "make it with `scripts/setup`; see docs/embedders.md")
     if chosen != MINILM and not is_url(chosen) and not (Path(chosen) / MANIFEST).is_file():
         return skipped("model", f"{chosen}: its export is made or checked by the next start")
     try:

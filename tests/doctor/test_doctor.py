@@ -85,6 +85,15 @@ async def test_what_is_missing_is_the_first_to_fix(
     assert says in str(report["checks"][name])
 
 
+async def test_without_a_model_a_server_serves_equal_requests_and_that_is_a_warning(
+    machine_here: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    machine_here.setenv("CACHESERVER_ADMIN_KEY", ADMIN_KEY)
+    machine_here.delenv("CACHESERVER_MODEL_DIR")
+    status, report = await doctor(capsys)
+    assert (status, report["fix_first"]) == (0, "model"), report
+
+
 async def test_a_port_that_another_program_has_is_found(
     machine_here: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

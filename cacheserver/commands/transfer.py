@@ -142,8 +142,10 @@ def _take(args: argparse.Namespace, server: Server, path: str) -> int:
     if args.json:
         print_json(found)
     else:
-        numbers = (f"{value:,} {key}" for key, value in found.items() if isinstance(value, int))
-        print(", ".join(numbers).replace("_", " "))
+        numbers = [
+            f"{value:,} {key}" for key, value in found.items() if type(value) is int and value
+        ]
+        print(", ".join(numbers).replace("_", " ") or "nothing")
         print(f"undo: cacheserver import --undo {done['id']} --tenant {args.tenant}")
     return OK
 

@@ -181,8 +181,10 @@ def _told(args: argparse.Namespace, found: Mapping[str, Any], sent: Sent, id: st
     if args.json:
         print_json(found)
     else:
-        numbers = (f"{value:,} {key}" for key, value in found.items() if isinstance(value, int))
-        print(", ".join(numbers).replace("_", " "))
+        numbers = [
+            f"{value:,} {key}" for key, value in found.items() if type(value) is int and value
+        ]
+        print(", ".join(numbers).replace("_", " ") or "nothing")
         if id is not None:
             print(f"undo: cacheserver import --undo {id} --tenant {args.tenant}")
     useful = ("records", "stored", "replaced", "unchanged", "kept", "labels")

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO, Final
 
-from cacheserver.core.errors import CacheServerError
+from cacheserver.core.errors import SettingsError
 
 VERSION: Final = 1
 _MARK: Final = "cacheserver_export"
@@ -25,7 +25,7 @@ _LINE_BYTES: Final = 64_000_000  # of a record: more is no answer
 _LEVEL: Final = 3  # zstd's usual one: 300 MB/s
 
 
-class DamagedExport(CacheServerError):
+class DamagedExport(SettingsError):
     """Raised for a file that is no export, or not all of one."""
 
 

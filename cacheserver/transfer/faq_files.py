@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Final, TextIO
 
-from cacheserver.core.errors import CacheServerError
+from cacheserver.core.errors import SettingsError
 from cacheserver.transfer.records import ANSWERS, QUESTIONS, FaqRecord, Found, Problem, record_of
 
 _HEADING: Final = re.compile(r"(#{1,6})\s+(.*?)\s*#*\s*")
@@ -23,7 +23,7 @@ _FIELD_CHARS: Final = 1_000_000  # of one CSV field: more is no answer but an un
 _DELIMITERS: Final = ",;\t"
 
 
-class UnknownFormat(CacheServerError):
+class UnknownFormat(SettingsError):
     """Raised for a file whose name tells no format."""
 
 

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 from urllib.parse import quote
 
-from cacheserver.core.errors import CacheServerError
+from cacheserver.core.errors import SettingsError
 from cacheserver.transfer.records import Found, Problem, record_of
 
 if TYPE_CHECKING:  # the base install has none
@@ -35,7 +35,7 @@ _FIELDS: Final = frozenset(
 )
 
 
-class NoStore(CacheServerError):
+class NoStore(SettingsError):
     """Raised for a file or server that holds no such cache."""
 
 

@@ -9,18 +9,30 @@ if TYPE_CHECKING:
     from cacheserver.client import AsyncClient as AsyncClient
     from cacheserver.client import Client as Client
     from cacheserver.client import wrap as wrap
+    from cacheserver.config.settings import Settings as Settings
     from cacheserver.in_process import open_cache as open_cache
+    from cacheserver.in_process import open_cache_sync as open_cache_sync
 
     __version__: str
 
 _LAZY = {
     "AsyncClient": "cacheserver.client",
     "Client": "cacheserver.client",
+    "Settings": "cacheserver.config.settings",
     "open_cache": "cacheserver.in_process",
+    "open_cache_sync": "cacheserver.in_process",
     "wrap": "cacheserver.client",
 }
 
-__all__ = ["AsyncClient", "Client", "__version__", "open_cache", "wrap"]
+__all__ = [
+    "AsyncClient",
+    "Client",
+    "Settings",
+    "__version__",
+    "open_cache",
+    "open_cache_sync",
+    "wrap",
+]
 
 
 def __getattr__(name: str) -> Any:

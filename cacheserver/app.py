@@ -54,10 +54,11 @@ def create_app(
     settings: Settings,
     *,
     slowdown: Slowdown | None = None,
+    gate: Gate | None = None,
 ) -> FastAPI:
-    """The application over parts that run already."""
+    """The application over parts that run already. `gate` admits callers in place of keys."""
     limits = parts.capabilities.budgets
-    gate = Gate(
+    gate = gate or Gate(
         parts.tenants,
         credentials=settings.credentials,
         admin_key=config.admin_key(settings),

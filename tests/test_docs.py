@@ -34,6 +34,7 @@ PAGES = (
     "docs/api.md",
     "docs/client.md",
     "docs/integrations.md",
+    "docs/in-process.md",
     "docs/running.md",
     "docs/tenants.md",
     "docs/operating.md",

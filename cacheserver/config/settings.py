@@ -206,25 +206,33 @@ class Settings(
             raise ValueError("`CACHESERVER_ENCRYPTION_GIVE_UP` is for a start without a key")
 
 
-def load(environ: Mapping[str, str] | None = None, *, file: Path | None = None) -> Settings:
+def load(
+    environ: Mapping[str, str] | None = None,
+    *,
+    file: Path | None = None,
+    given: Settings | None = None,
+) -> Settings:
     """Read the settings. `environ` is the process's own where absent.
 
-    `file` goes before the one that `CACHESERVER_CONFIG` names. Raises `SettingsError` that names
-    what is wrong, a line each, and shows no value.
+    What `given` sets goes before both sources, and `file` before the one that `CACHESERVER_CONFIG`
+    names. Raises `SettingsError` that names what is wrong, a line each, and shows no value.
     """
     environ = os.environ if environ is None else environ
-    given = gather(environ, list(Settings.model_fields), file=file)
-    read_from = {name: "environment" if variable(name) in environ else "file" for name in given}
-    if "data_dir" not in given and (home := environ.get("XDG_DATA_HOME")):
-        given["data_dir"], read_from["data_dir"] = Path(home) / "cacheserver", "environment"
+    values = gather(environ, list(Settings.model_fields), file=file)
+    read_from = {name: "environment" if variable(name) in environ else "file" for name in values}
+    if "data_dir" not in values and (home := environ.get("XDG_DATA_HOME")):
+        values["data_dir"], read_from["data_dir"] = Path(home) / "cacheserver", "environment"
     key = environ.get("ANTHROPIC_API_KEY", "")
-    if "anthropic_api_key" not in given and key and not key.startswith("cs_"):
-        given["anthropic_api_key"] = key  # a key of ours there is for an application beside us
+    if "anthropic_api_key" not in values and key and not key.startswith("cs_"):
+        values["anthropic_api_key"] = key  # a key of ours there is for an application beside us
         read_from["anthropic_api_key"] = "environment"
-    for name, value in found_elsewhere(given, environ):
-        given[name], read_from[name] = value, "environment"
+    for name in () if given is None else given.model_fields_set:
+        values[name] = getattr(given, name)
+        read_from.pop(name, None)
+    for name, value in found_elsewhere(values, environ):
+        values[name], read_from[name] = value, "environment"
     try:
-        found = Settings(**given)
+        found = Settings(**values)
     except ValidationError as wrong:
         raise SettingsError("\n".join(map(_line, wrong.errors(include_input=False)))) from None
     found._read_from.update(read_from)

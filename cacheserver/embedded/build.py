@@ -7,20 +7,22 @@ from contextlib import asynccontextmanager
 
 from cacheserver.config import settings as config
 from cacheserver.config.settings import Settings
+from cacheserver.embedded.shared_store import SharedStore
 from cacheserver.embedded.store import EmbeddedStore
 from cacheserver.storage.build import StoreServer
 
 
 @asynccontextmanager
-async def build(settings: Settings) -> AsyncIterator[StoreServer]:
+async def build(settings: Settings, *, shared: bool = False) -> AsyncIterator[StoreServer]:
     """Yield the Redis of the settings, or the embedded store, stopped when the block ends.
 
+    `shared`: use the store of another process that runs on the directory, if there is one.
     Raises `SettingsError` if the embedded store cannot be started.
     """
     prefix, tls = settings.redis_prefix, config.tls(settings)
     if settings.redis_url is not None:
         yield StoreServer(settings.redis_url.get_secret_value(), prefix, tls)
         return
-    store = EmbeddedStore(settings.data_dir)
+    store = SharedStore(settings.data_dir) if shared else EmbeddedStore(settings.data_dir)
     async with store as url:
         yield StoreServer(url, prefix, tls, store.sync, store.repairs)

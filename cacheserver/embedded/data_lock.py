@@ -9,14 +9,25 @@ from __future__ import annotations
 
 import asyncio
 import fcntl
+import functools
 import os
 import time
+import weakref
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 from cacheserver.core.errors import SettingsError
 
 _PATIENCE_S = 10.0  # for a store to stop: what is left to sync is a second of writes
+
+
+# Of this process. A forked child gives them up: the kernel would keep a lock for a child that
+# outlives us, and nobody could start again.
+_taken: weakref.WeakSet[DataLock] = weakref.WeakSet()
+
+
+class InUse(SettingsError):
+    """Another cacheserver holds the directory."""
 
 
 class DataLock:
@@ -35,14 +46,16 @@ class DataLock:
     async def take(self, ask_to_stop: Callable[[], Awaitable[None]]) -> None:
         """Take both locks; `ask_to_stop` is called for a store whose server was killed.
 
-        Raises `SettingsError` if another cacheserver has them.
+        Raises `InUse` if another cacheserver has them.
         """
+        _give_up_in_children()
+        _taken.add(self)
         self._dir.mkdir(mode=0o700, parents=True, exist_ok=True)
         self._dir.chmod(0o700)
         ours = self._open("server.lock")
         if not _try_lock(ours):
             self.release()
-            raise SettingsError(
+            raise InUse(
                 f"`CACHESERVER_DATA_DIR`: another cacheserver runs on {self._dir.parent}; "
                 "stop it or give this one a directory of its own"
             )
@@ -73,6 +86,16 @@ class DataLock:
         handle = os.open(self._dir / name, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         self._handles.append(handle)
         return handle
+
+
+@functools.cache
+def _give_up_in_children() -> None:
+    os.register_at_fork(after_in_child=_give_up)
+
+
+def _give_up() -> None:
+    for lock in list(_taken):
+        lock.release()
 
 
 def _try_lock(handle: int) -> bool:

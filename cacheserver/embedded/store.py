@@ -15,9 +15,12 @@ import contextlib
 import logging
 import os
 import socket
+import stat
 import subprocess
 import tempfile
 import time
+from dataclasses import dataclass
+from hashlib import sha256
 from pathlib import Path
 from types import TracebackType
 
@@ -39,7 +42,7 @@ log = logging.getLogger(__name__)
 
 def running_url(data_dir: Path) -> str | None:
     """Return the URL of the store that runs on `data_dir`; None if none runs."""
-    path = _noted_socket(data_dir.resolve() / "store")
+    path = noted(data_dir.resolve() / "store").socket
     if path is None:
         return None
     with socket.socket(socket.AF_UNIX) as probe:
@@ -49,6 +52,14 @@ def running_url(data_dir: Path) -> str | None:
         except OSError:
             return None
     return f"unix://{path}"
+
+
+@dataclass(frozen=True, slots=True)
+class Note:
+    """Contents of `store.json`."""
+
+    socket: Path | None = None
+    shared: bool = False  # run by one of several processes; by a server otherwise
 
 
 class EmbeddedStore:
@@ -66,15 +77,18 @@ class EmbeddedStore:
         max_memory: int | None = None,
         binary: Path | None = None,
         runtime_dir: Path | None = None,
+        shared: bool = False,
     ) -> None:
         """`max_memory` is in bytes; beyond it writes fail and reads go on. `runtime_dir` takes the
-        socket where its path in `data_dir` is too long; a temporary directory by default."""
+        socket where its path in `data_dir` is too long; a temporary directory by default. `shared`
+        tells other processes that one of them may run the store next (`SharedStore`)."""
         self.restarts = 0  # of a child that ended unexpectedly
         self.repairs: list[str] = []  # sentences on what was cut or recreated at any start
         self._dir = data_dir.resolve() / "store"
         self._max_memory = max_memory
         self._binary = binary
         self._runtime_dir = runtime_dir
+        self._shared = shared
         self._url: str | None = None
         self._lock = DataLock(self._dir)
         self._socket = self._dir / "valkey.sock"
@@ -102,8 +116,8 @@ class EmbeddedStore:
     async def start(self) -> str:
         """Start the server and return its URL once it has loaded its data and answers.
 
-        From then on it is restarted whenever it ends. Raises `SettingsError` if another
-        cacheserver uses the directory, if the server does not start, or if its files have damage
+        From then on it is restarted whenever it ends. Raises `InUse` if another cacheserver uses
+        the directory, and `SettingsError` if the server does not start, or if its files have damage
         that only `repair` may cut.
         """
         if self._url is not None:
@@ -157,12 +171,25 @@ class EmbeddedStore:
         _remove_socket(self._dir)  # of a server that was killed
         path = self._dir / "valkey.sock"
         if len(os.fsencode(path)) >= _LONGEST_PATH:
-            # mkdtemp: 0700 and a name nobody can take first
-            path = Path(tempfile.mkdtemp(prefix="cacheserver-", dir=self._runtime_dir)) / path.name
+            path = self._short_folder() / path.name
         note = self._dir / "store.json.new"
-        note.write_bytes(orjson.dumps({"socket": os.fspath(path)}))
+        note.write_bytes(orjson.dumps({"socket": os.fspath(path), "shared": self._shared}))
         note.replace(self._dir / "store.json")
         return path
+
+    def _short_folder(self) -> Path:
+        """Return a folder of ours with a short path; the same each time, so that who is connected
+        to the socket finds the next one.
+        """
+        name = f"cacheserver-{sha256(os.fsencode(self._dir)).hexdigest()[:16]}-{os.getuid()}"
+        folder = (self._runtime_dir or Path(tempfile.gettempdir())) / name
+        with contextlib.suppress(FileExistsError):
+            folder.mkdir(mode=0o700)
+        found = folder.lstat()
+        if stat.S_ISDIR(found.st_mode) and found.st_uid == os.getuid() and not found.st_mode & 0o77:
+            return folder
+        # Somebody else took the name. mkdtemp: 0700 and a name nobody can take first
+        return Path(tempfile.mkdtemp(prefix="cacheserver-", dir=self._runtime_dir))
 
     async def _launch(self, binary: Path) -> None:
         """Start the child, after repairs if necessary, and wait until it answers."""
@@ -257,15 +284,17 @@ def _quoted(path: Path) -> str:
     return f'"{escaped}"'
 
 
-def _noted_socket(directory: Path) -> Path | None:
+def noted(directory: Path) -> Note:
+    """Return what the store of a `store` directory has written down; an empty note if nothing."""
     try:
-        return Path(orjson.loads((directory / "store.json").read_bytes())["socket"])
-    except (OSError, ValueError, KeyError, TypeError):
-        return None
+        found = orjson.loads((directory / "store.json").read_bytes())
+        return Note(Path(found["socket"]), bool(found.get("shared")))
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return Note()
 
 
 def _remove_socket(directory: Path) -> None:
-    path = _noted_socket(directory)
+    path = noted(directory).socket
     if path is None:
         return
     path.unlink(missing_ok=True)
@@ -276,6 +305,6 @@ def _remove_socket(directory: Path) -> None:
 
 
 async def ask_to_stop(directory: Path) -> None:
-    path = _noted_socket(directory)
+    path = noted(directory).socket
     if path is not None:
         await ask(path, b"SHUTDOWN\r\n")

@@ -10,10 +10,9 @@ from typing import Any
 
 import zstandard
 
-from cacheserver import bootstrap
 from cacheserver.api.components import Components
 from cacheserver.config.settings import Settings
-from cacheserver.in_process import Cache
+from cacheserver.in_process import Cache, open_cache
 from cacheserver.ledger import files, row_codec
 from cacheserver.storage.connection import Connection
 from scripts.benchmarks.rows import row
@@ -40,8 +39,8 @@ async def _measure() -> list[dict[str, Any]]:
             max_decision_bytes=None,
             max_ledger_bytes=None,
         )
-        async with bootstrap.build(settings) as parts:
-            cache = Cache(parts, "default")
+        async with open_cache(settings, environ={}) as cache:
+            parts = cache._opened.parts
             await cache.ready()
             for kind, text in (
                 ("miss", "How do I return item {n} that I bought last week in your shop?"),

@@ -64,7 +64,7 @@ async def test_what_was_stored_is_found_by_similarity_once_there_is_a_model(tmp_
     async with open_cache(without) as cache:
         assert await asked(cache, ASKED) == ("miss", "no-model")
     async with open_cache(with_model) as cache:
-        parts = cache._parts
+        parts = cache._opened.parts
         await until(lambda: len(parts.entries.index) == 1)
         assert await asked(cache, TWIN) == ("semantic", "probable")
     async with open_cache(without) as cache:

@@ -79,14 +79,14 @@ async def test_of_300_questions_without_a_key_no_similar_hit_is_wrong(tmp_path: 
         hits = wrong = 0
         for question, intent in QUESTIONS.items():
             answer = await cache.query(question)
-            await cache._parts.calibration.learner.idle()
+            await cache._opened.parts.calibration.learner.idle()
             if answer.decision.kind == "semantic":
                 hits += 1
                 assert answer.decision.matched is not None
                 wrong += QUESTIONS[answer.decision.matched] != intent
         assert wrong == 0
         assert hits > 0
-        redis = cache._parts.entries.entries._redis
+        redis = cache._opened.parts.entries.entries._redis
         assert [key async for key in redis.scan_iter(match="*labels:*")] == []
 
 

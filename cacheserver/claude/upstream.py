@@ -331,8 +331,11 @@ def _imported(cloud: Cloud | None) -> Callable[[str, int, float], Sdk | CloudSdk
         from cacheserver.claude.sdk import Sdk
 
         return Sdk
+    from cacheserver.claude.platforms import bedrock_events
     from cacheserver.claude.platforms.connection import CloudSdk
 
+    if cloud.name == "bedrock":
+        bedrock_events.load()
     return partial(CloudSdk, cloud)
 
 

@@ -133,6 +133,7 @@ BODIES: dict[str, list[dict[str, Any]]] = {
         {"messages": TURNS["messages"], "answer": "a", "question": "q", "context": ["kb@v1"],
          "context_blocks": ["messages.-1"], "requires_deep_analysis": False, "tenant": None},
     ],
+    "POST /v1/agents": [{"name": "x", "skills": [{"skill_id": "skill_0123456789"}]}],
     "POST /v1/jobs": [
         {"prompt": "hi", "deadline": 60, "webhook": "https://x.example", "when": "batch"}
     ],

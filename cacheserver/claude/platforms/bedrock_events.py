@@ -21,6 +21,13 @@ def as_sse(response: httpx2.Response) -> httpx2.Response:
     )
 
 
+def load() -> None:
+    """Read what Bedrock's events look like, which takes a tenth of a second once."""
+    from anthropic.lib.bedrock._stream_decoder import get_response_stream_shape
+
+    get_response_stream_shape()
+
+
 class _Events(httpx2.AsyncByteStream):
     def __init__(self, response: httpx2.Response) -> None:
         self._response = response

@@ -16,8 +16,9 @@ MOST_CHARS = 100_000  # of an answer that the server takes
 
 # As the server stores answers of Claude: ended by themselves, and good for another caller.
 _ENDED = frozenset({"end_turn", "stop_sequence", "tool_use"})
-_THOUGHTS = frozenset({"thinking", "redacted_thinking"})
-_LASTING_BLOCKS = frozenset({"text", "tool_use"}) | _THOUGHTS
+# Types of Anthropic's blocks, and of LangChain's own (`output_version="v1"`).
+_THOUGHTS = frozenset({"thinking", "redacted_thinking", "reasoning"})
+_LASTING_BLOCKS = frozenset({"text", "tool_use", "tool_call"}) | _THOUGHTS
 
 
 def shareable(given: Sequence[Generation]) -> bool:

@@ -148,8 +148,15 @@ def test_a_message_comes_back_as_it_was(make: Make, said: AIMessage) -> None:
     assert cache.failures == 0
 
 
-def test_thinking_is_not_shared_with_another_question(make: Make) -> None:
-    cache, thought = make(semantic=True), {"type": "thinking", "thinking": "?", "signature": "s"}
+@pytest.mark.parametrize(
+    "thought",
+    [
+        {"type": "thinking", "thinking": "?", "signature": "s"},
+        {"type": "reasoning", "reasoning": "?"},
+    ],
+)
+def test_thinking_is_not_shared_with_another_question(make: Make, thought: dict[str, str]) -> None:
+    cache = make(semantic=True)
     said = message([thought, {"type": "text", "text": "Five days."}])
     cache.update(QUESTION, "llm", [ChatGeneration(message=said)])
     (exact,) = cache.lookup(QUESTION, "llm") or ()
@@ -167,6 +174,7 @@ def test_thinking_is_not_shared_with_another_question(make: Make) -> None:
         message("cut", response_metadata={"stop_reason": "max_tokens"}),
         message("no", response_metadata={"stop_reason": "refusal"}),
         message([{"type": "server_tool_use", "id": "s", "name": "web_search", "input": {}}]),
+        message([{"type": "server_tool_call", "id": "s", "name": "web_search", "args": {}}]),
     ],
 )
 def test_what_another_caller_must_not_get_is_not_stored(make: Make, said: AIMessage) -> None:

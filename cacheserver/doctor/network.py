@@ -75,7 +75,7 @@ def check_upstream(settings: Settings) -> list[Check]:
     try:
         chosen = resolve_upstream(settings)
     except CacheServerError as error:
-        return [failed("upstream", "no credential for Claude", str(error))]
+        return [failed("upstream", "a setting is missing", str(error))]
     if chosen.base_url is None:
         return [ok("upstream", "a simulated Claude; its answers are made up")]
     if chosen.cloud is not None:  # it answers only what is signed, and nothing for free

@@ -99,8 +99,9 @@ async def test_a_port_that_another_program_has_is_found(
 ) -> None:
     with socket.create_server(("127.0.0.1", 0)) as other:
         machine_here.setenv("CACHESERVER_PORT", str(other.getsockname()[1]))
-        machine_here.setattr(network, "_TIMEOUT_S", 0.2)  # the other one never answers
-        _, report = await doctor(capsys)
+        with machine_here.context() as patch:
+            patch.setattr(network, "_TIMEOUT_S", 0.2)  # the other one never answers
+            _, report = await doctor(capsys)
         assert report["fix_first"] == "server"
         assert machine.check_port("127.0.0.1", other.getsockname()[1]).status == "failed"
     async with serving(Simulated(SimulatedSettings()).app) as url:
@@ -147,12 +148,23 @@ async def test_a_running_server_tells_its_health_and_version(
 async def test_a_key_that_claude_refuses_is_named(
     machine_here: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    async with serving(Simulated(SimulatedSettings()).app) as url:
+    simulated = Simulated(SimulatedSettings())
+    async with serving(simulated.app) as url:
         machine_here.setenv("CACHESERVER_UPSTREAM", url)
         machine_here.setenv("ANTHROPIC_API_KEY", "sk-ant-of-this-test")
         _, report = await doctor(capsys)
         assert report["checks"]["upstream"]["found"] == f"{url}: status 200, key accepted"
         assert "sk-ant" not in str(report)
+        for name, value in {
+            "CACHESERVER_UPSTREAM": "bedrock",
+            "CACHESERVER_UPSTREAM_REGION": "eu-central-1",
+            "CACHESERVER_UPSTREAM_ENDPOINT": url,
+        }.items():
+            machine_here.setenv(name, value)
+        asked = len(simulated.requests)
+        _, report = await doctor(capsys)
+        assert report["checks"]["upstream"]["status"] == "skipped", report
+        assert len(simulated.requests) == asked  # the key of Anthropic is not shown to a cloud
     assert network._answered("u", 401, with_key=True).status == "failed"
     assert network._answered("u", 401, with_key=False).status == "ok"
     assert network._answered("u", 503, with_key=True).status == "warning"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from pathlib import Path
 from typing import Any
 
@@ -175,3 +176,24 @@ async def test_a_cursor_of_nobody_is_refused(house: House) -> None:
             "/admin/v1/exports/shop", params={"cursor": cursor}, headers=ADMIN
         )
         assert got.status_code == 400, cursor
+
+
+async def test_nothing_of_a_batch_stays_that_is_undone_while_it_comes(house: House) -> None:
+    await filled(house)
+    entries, (first, *_) = await exported(house), await exported(house)
+    row = {"kind": "label", "scope": "6" * 64}
+    many = [{**first, "fingerprint": f"{n:064x}"} for n in range(200)]
+    many += [{**row, "label": label(float(n))} for n in range(200)]
+    for pause in (0, 5, 50):
+        job = await begun(house, **EXPORT)
+        coming = asyncio.create_task(send(house, job, many, request=None))
+        for _ in range(pause):
+            await asyncio.sleep(0)
+        undone = await house.http.delete(f"{IMPORTS}/shop/{job['id']}", headers=ADMIN)
+        assert undone.status_code == 200
+        assert (await coming).status_code in (200, 409)
+        left = await exported(house)
+        assert {one["fingerprint"] for one in left if one["kind"] == "entry"} == {
+            one["fingerprint"] for one in entries
+        }
+        assert [one for one in left if one["kind"] == "label"] == []

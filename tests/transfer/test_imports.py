@@ -341,3 +341,22 @@ async def test_no_record_is_a_failure_of_the_server(house: House, record: dict[s
         job = await begun(house, kind="calls", request=None)
         got = await send(house, job, [odd], request=None)
         assert got.status_code in (200, 400), got.text
+
+
+async def test_a_pinned_answer_goes_before_a_more_similar_one(house: House) -> None:
+    key = await house.key("shop")
+    bar = await house.http.put(
+        "/admin/v1/tenants/shop", json={"bar": {"similarity": 0.8}}, headers=ADMIN
+    )
+    assert bar.status_code == 200, bar.text
+    nearer, asked = "How can I return my order?", "Please, how can I return my order?"
+    claudes = await house.ask(nearer, key=key, system=SYSTEM)
+    await imported(house, FAQ[:1])
+    hit = await house.ask(asked, key=key, system=SYSTEM)
+    assert came_from(hit)[0] == "semantic"
+    assert hit.json()["content"][0]["text"] == ANSWER
+    pin = f"/admin/v1/entries/shop/{hit.headers['x-cache-entry']}/pin"
+    assert (await house.http.delete(pin, headers=ADMIN)).status_code == 200
+    hit = await house.ask(asked, key=key, system=SYSTEM)
+    assert came_from(hit)[0] == "semantic"
+    assert hit.headers["x-cache-entry"] == claudes.headers["x-cache-entry"]

@@ -210,6 +210,9 @@ async def records(request: Request, tenant: str, id: str) -> dict[str, Any]:
     store = _store(state)
     await store.advance(job, len(asked.records), outcome.counts, last=asked.last)
     job = await _find(state, settings.name, id)
+    if job.state == "undone":  # while this batch was under way: its labels have no purge marker
+        await _importer(state).undo(job)
+        raise Conflict("this import was undone; begin another one")
     if asked.last:
         note_change(request, tenant=settings.name, after={"id": id, **job.counts})
     return {

@@ -45,7 +45,7 @@ class Tenants(Calls[Object, Text]):
 
     def lifetime(self, name: str, **question: Any) -> Object:
         """Return the lifetime that an answer would get, by rule: `namespace`, `task`, ..."""
-        return self._post(path(f"{_V1}/tenants", name, "ttl-check"), question)
+        return self._compute(path(f"{_V1}/tenants", name, "ttl-check"), question)
 
     def budget(self, name: str) -> Object:
         """Return a tenant's budgets, by key."""

@@ -15,7 +15,9 @@ class Audits(Calls[Object, Text]):
 
     def create(self, log: bytes, **options: Any) -> Object:
         """Upload a log and queue its audit: `name`, `tenant`, `target`, `ttl_s`, `since`, ..."""
-        return self._ask(Call("POST", with_query(f"{_V1}/audits", options), log, BYTES))
+        return self._ask(
+            Call("POST", with_query(f"{_V1}/audits", options), log, BYTES, again=False)
+        )
 
     def list(self, *, limit: int | None = None, cursor: str | None = None) -> Object:
         """Return a page of audits, the newest first."""
@@ -68,7 +70,7 @@ class Routing(Calls[Object, Text]):
     def what_if(self, tenant: str, routing: Mapping[str, Any], *, limit: int = 1_000) -> Object:
         """Replay the calls of the day under other rules."""
         body = {"routing": routing, "limit": limit}
-        return self._post(path(f"{_V1}/routing", tenant, "what-if"), body)
+        return self._compute(path(f"{_V1}/routing", tenant, "what-if"), body)
 
     def trials(self, tenant: str) -> Object:
         """Return what trials of cheaper models have shown."""

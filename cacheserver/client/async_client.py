@@ -198,7 +198,7 @@ class AsyncClient(Common, Operations[Awaitable[dict[str, Any]], Awaitable[str]])
                 )
             except httpx2.RequestError as error:
                 failed = self._lost(error, begun=response is not None)
-            await asyncio.sleep(self._pause_s(failed, response, retries, straight))
+            await asyncio.sleep(self._pause_s(call, failed, response, retries, straight))
             retries += 1
 
 

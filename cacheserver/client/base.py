@@ -19,6 +19,8 @@ DEFAULT_URL = "http://127.0.0.1:8080"  # where `scripts/serve` listens
 TIMEOUT_S, CONNECT_TIMEOUT_S = 600.0, 5.0
 MAX_RETRIES = 2  # as the anthropic SDK
 
+_UNSENT = (httpx2.ConnectError, httpx2.ConnectTimeout)  # no server has seen the call
+
 
 class Common:
     """State of a client, and requests and answers that both clients build and read alike."""
@@ -55,12 +57,14 @@ class Common:
 
     def _pause_s(
         self,
+        call: Call,
         failed: ClientError,
         response: httpx2.Response | None,
         retries: int,
         straight: Mapping[str, Any] | None,
     ) -> float:
-        """Return the seconds to wait before the next attempt. Raises `failed` if none is due.
+        """Return the seconds to wait before the next attempt of a call. Raises `failed` if none is
+        due.
 
         `straight`: options of a question that goes straight to Claude instead; None: it does not.
         """
@@ -69,7 +73,8 @@ class Common:
         status, headers = None, httpx2.Headers()
         if response is not None and not isinstance(failed, ConnectionFailed):
             status, headers = response.status_code, response.headers
-        pause_s = wire.pause_s(retries, status, headers, random.random())
+        again = call.again or isinstance(failed.__cause__, _UNSENT)
+        pause_s = wire.pause_s(retries, status, headers, random.random(), again=again)
         if pause_s is None or retries >= self._max_retries:
             raise failed
         return pause_s

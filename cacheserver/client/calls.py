@@ -23,11 +23,15 @@ class Call:
     path: str  # with its query
     body: bytes | None = None
     content_type: str = JSON
+    again: bool = True  # False: done twice, it is not as if done once
 
 
 def path(*parts: str) -> str:
-    """Join parts of a path; only the first may contain slashes."""
+    """Join parts of a path; only the first may contain slashes. Raises `ValueError`."""
     first, *others = parts
+    for part in others:
+        if part in ("", ".", ".."):  # they would lead to another path
+            raise ValueError(f"{part!r} is no name or id")
     return "/".join([first, *(quote(part, safe="") for part in others)])
 
 
@@ -37,9 +41,9 @@ def with_query(path: str, parameters: Mapping[str, object]) -> str:
     return f"{path}?{urlencode(given)}" if given else path
 
 
-def sent(method: str, path: str, body: Mapping[str, Any]) -> Call:
+def sent(method: str, path: str, body: Mapping[str, Any], *, again: bool = True) -> Call:
     """Build a call with a JSON body."""
-    return Call(method, path, json.dumps(body, allow_nan=False).encode())
+    return Call(method, path, json.dumps(body, allow_nan=False).encode(), again=again)
 
 
 class Calls(Generic[Object, Text]):
@@ -57,6 +61,10 @@ class Calls(Generic[Object, Text]):
         return self._ask(Call("GET", with_query(path, parameters)))
 
     def _post(self, path: str, body: Mapping[str, Any] | None = None) -> Object:
+        return self._change("POST", path, body, again=False)
+
+    def _compute(self, path: str, body: Mapping[str, Any]) -> Object:
+        """Post what changes nothing, so that it may be sent again."""
         return self._change("POST", path, body)
 
     def _put(self, path: str, body: Mapping[str, Any] | None = None) -> Object:
@@ -65,8 +73,12 @@ class Calls(Generic[Object, Text]):
     def _delete(self, path: str, body: Mapping[str, Any] | None = None) -> Object:
         return self._change("DELETE", path, body)
 
-    def _change(self, method: str, path: str, body: Mapping[str, Any] | None) -> Object:
-        return self._ask(Call(method, path) if body is None else sent(method, path, body))
+    def _change(
+        self, method: str, path: str, body: Mapping[str, Any] | None, *, again: bool = True
+    ) -> Object:
+        if body is None:
+            return self._ask(Call(method, path, again=again))
+        return self._ask(sent(method, path, body, again=again))
 
 
 def _word(value: object) -> str:

@@ -206,7 +206,7 @@ class Client(Common, Operations[dict[str, Any], str]):
                 )
             except httpx2.RequestError as error:
                 failed = self._lost(error, begun=response is not None)
-            time.sleep(self._pause_s(failed, response, retries, straight))
+            time.sleep(self._pause_s(call, failed, response, retries, straight))
             retries += 1
 
 

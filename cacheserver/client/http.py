@@ -83,7 +83,7 @@ def later(
     _refuse_two_questions(prompt, options)
     fields = {"prompt": prompt, "when": when, "deadline": deadline, "webhook": webhook, **options}
     given = {name: value for name, value in fields.items() if value is not None}
-    return sent("POST", "/v1/jobs", given)
+    return sent("POST", "/v1/jobs", given, again=False)
 
 
 def purge(**selector: Unpack[Purge]) -> Call:
@@ -160,13 +160,21 @@ def identification(key: str | None, anthropic_key: str | None) -> dict[str, str]
 
 
 def pause_s(
-    retries: int, status: int | None, headers: Mapping[str, str], jitter: float
+    retries: int,
+    status: int | None,
+    headers: Mapping[str, str],
+    jitter: float,
+    *,
+    again: bool = True,
 ) -> float | None:
     """Seconds to wait before trying again; None: do not. `jitter` is random, 0 to 1.
 
-    `retries` counts those made; `status` is None where no answer came.
+    `retries` counts those made; `status` is None where no answer came. `again` False: the call may
+    have been carried out, and must not be twice.
     """
     should_retry = headers.get("x-should-retry")
+    if not again and should_retry != "true" and (status is None or status >= 500):
+        return None
     worth_it = status is None or status in (408, 409, 429) or (status >= 500 and status != 508)
     if should_retry == "false" or (should_retry != "true" and not worth_it):
         return None

@@ -51,15 +51,15 @@ class Operations(Calls[Object, Text]):
 
     def estimate(self, plan: Mapping[str, Any]) -> Object:
         """Return what a Messages body, `requests` of a batch, or a planned workload will cost."""
-        return self._post("/v1/estimate", plan)
+        return self._compute("/v1/estimate", plan)
 
     def lint(self, request: Mapping[str, Any], *, requests_a_day: int | None = None) -> Object:
         """Return findings about wasted tokens in a Messages body. Claude is asked nothing."""
-        return self._post(with_query("/v1/lint", {"requests_a_day": requests_a_day}), request)
+        return self._compute(with_query("/v1/lint", {"requests_a_day": requests_a_day}), request)
 
     def count_tokens(self, request: Mapping[str, Any]) -> Object:
         """Return how many tokens a Messages body has, as Claude counts them."""
-        return self._post("/v1/messages/count_tokens", request)
+        return self._compute("/v1/messages/count_tokens", request)
 
     def models(self) -> Object:
         """Return Claude's models."""

@@ -35,6 +35,7 @@ class Contract:
 
     url: str = ""
     faults: list[Fault] = field(default_factory=list)
+    all_fail: Fault | None = None  # whatever is asked
     seen: list[tuple[str, dict[str, Any], Mapping[str, str]]] = field(default_factory=list)
     stored: dict[str, str] = field(default_factory=dict)  # prompt -> entry id
     unserved: str = "only-if-cached"  # why, where `cache="only"` finds nothing
@@ -129,8 +130,15 @@ class Contract:
                 return
         yield _event({"type": "message_stop"})
 
+    async def anything(self, request: Request) -> Response:
+        refused = self._refused(request, {})
+        assert refused is not None  # it is asked for only while all fails
+        return refused
+
     def _refused(self, request: Request, body: dict[str, Any]) -> Response | None:
         self.seen.append((request.url.path, body, dict(request.headers)))
+        if self.all_fail is not None:
+            return _error(self.all_fail.status, self.all_fail.type, self.all_fail.headers)
         if self.faults:
             fault = self.faults.pop(0)
             if fault.body is not None:
@@ -154,6 +162,7 @@ def serving() -> Iterator[Contract]:
             Route("/v1/erase", contract.erase, methods=["POST"]),
             Route("/admin/v1/tenants/{name:path}/erase", contract.erase, methods=["POST"]),
             Route("/v1/decisions/{id}", contract.decision),
+            Route("/{path:path}", contract.anything, methods=["GET", "POST", "PUT", "DELETE"]),
         ]
     )
     with socket.create_server(("127.0.0.1", 0)) as listener:

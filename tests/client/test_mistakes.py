@@ -11,7 +11,13 @@ from contextlib import contextmanager
 import pytest
 
 from cacheserver import AsyncClient, Client
-from cacheserver.client import BadRequestError, ConnectionFailed, UnexpectedAnswer
+from cacheserver.client import (
+    BadRequestError,
+    ConnectionFailed,
+    RateLimitError,
+    UnexpectedAnswer,
+    UpstreamFailed,
+)
 from cacheserver.client.calls import Call
 from cacheserver.client.failures import failure
 from tests.client.server import KEY, Contract, Fault
@@ -159,3 +165,40 @@ def test_a_server_that_is_too_old(server: Contract) -> None:
     failed = failure(400, {}, unknown, Call("POST", "/v1/query"))
     assert isinstance(failed, BadRequestError)
     assert "this server does not know it" in failed.message
+
+
+def test_an_id_that_is_none_is_refused() -> None:
+    with Client() as client:
+        for wrong in ("", ".", ".."):
+            with pytest.raises(ValueError, match="is no name or id"):
+                client.entry(wrong)
+            with pytest.raises(ValueError, match="is no name or id"):
+                client.admin.keys.revoke(wrong)
+
+
+@pytest.mark.parametrize(
+    ("call", "times"),
+    [
+        (lambda c: c.stats(), 3),
+        (lambda c: c.estimate({}), 3),
+        (lambda c: c.admin.bars.set("shop", None), 3),
+        (lambda c: c.admin.bars.undo("shop"), 1),
+        (lambda c: c.admin.keys.create("shop"), 1),
+        (lambda c: c.admin.audits.create(b"{}"), 1),
+        (lambda c: c.batches.create([]), 1),
+        (lambda c: c.jobs.create("Later?"), 1),
+    ],
+)
+def test_what_must_not_be_done_twice_is_not_sent_twice(
+    server: Contract, call: Callable[[Client], object], times: int
+) -> None:
+    """A server that fails, or a connection that is lost, may have done it."""
+    server.all_fail = Fault(500, {"retry-after-ms": "0"})
+    with Client(server.url, key=KEY) as client, pytest.raises(UpstreamFailed):
+        call(client)
+    assert len(server.seen) == times
+    server.seen.clear()
+    server.all_fail = Fault(429, {"retry-after-ms": "0"}, "rate_limit_error")  # it was not done
+    with Client(server.url, key=KEY) as client, pytest.raises(RateLimitError):
+        call(client)
+    assert len(server.seen) == 3

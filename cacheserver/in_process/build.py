@@ -11,8 +11,8 @@ from collections.abc import Callable, Generator, Mapping
 
 from cacheserver import bootstrap
 from cacheserver.app import create_app
+from cacheserver.client.loop_thread import LoopThread
 from cacheserver.config.settings import Settings, load
-from cacheserver.core.loop_thread import LoopThread
 from cacheserver.embedded import build as embedded
 from cacheserver.in_process.cache import Cache, Opened, SyncCache
 from cacheserver.in_process.gate import ProcessGate

@@ -14,7 +14,7 @@ import httpx2
 from cacheserver.api.components import Components
 from cacheserver.client import AsyncClient, Client
 from cacheserver.client.cached import Rules, cached, cached_async
-from cacheserver.core.loop_thread import LoopThread
+from cacheserver.client.loop_thread import LoopThread
 from cacheserver.in_process.transport import AppTransport, ThreadTransport
 
 P = ParamSpec("P")

@@ -16,7 +16,7 @@ from typing import Any
 import httpx2
 from starlette.types import ASGIApp, Message
 
-from cacheserver.core.loop_thread import LoopThread
+from cacheserver.client.loop_thread import LoopThread
 
 log = logging.getLogger(__name__)
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
 
-from cacheserver.core.loop_thread import LoopThread
+from cacheserver.client.loop_thread import LoopThread
 from cacheserver.simulated import Fault, Simulated, SimulatedSettings, serve_simulated
 from cacheserver.simulated.directives import MESSAGES, last_text
 from cacheserver.testing.answers import Answered, AnswerFunction, Answers

@@ -6,7 +6,6 @@ a key with the role `write`, or an admin's. A key stores for its own tenant alon
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Request
@@ -97,20 +96,6 @@ async def put_entry(request: Request) -> dict[str, Any]:
     by = admin.name if admin is not None else query.key_id or KEYLESS
     admin_act.note_change(request, tenant=tenant.name)
     return await _put(state.parts, query, valid["answer"], by=by)
-
-
-async def put_as(
-    parts: Components, tenant: Tenant, fields: Mapping[str, Any], *, by: str
-) -> dict[str, Any]:
-    """Store an answer that came over no connection: of this process itself.
-
-    Raises `BadRequest`, `Conflict` and `StoreError`.
-    """
-    valid = validated(fields, OwnAnswer)
-    if valid["tenant"] is not None:
-        raise BadRequest("tenant", "is for admin keys")
-    query = query_of(valid, headers={}, upstream_headers={}, tenant=tenant, parts=parts)
-    return await _put(parts, query, valid["answer"], by=by)
 
 
 async def _writer(state: AppState, request: Request) -> Caller:

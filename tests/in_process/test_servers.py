@@ -58,8 +58,12 @@ def ask(place: Path, path: str) -> httpx2.Response:
     deadline = time.monotonic() + 60
     while not listens(place) and time.monotonic() < deadline:
         pass
-    with httpx2.Client(transport=httpx2.HTTPTransport(uds=str(place))) as http:
-        return http.get(f"http://x{path}", timeout=60)
+    while True:
+        with httpx2.Client(transport=httpx2.HTTPTransport(uds=str(place))) as http:
+            try:
+                return http.get(f"http://x{path}", timeout=60)
+            except httpx2.ReadError:  # of a worker that is being replaced
+                assert time.monotonic() < deadline
 
 
 def listens(place: Path) -> bool:

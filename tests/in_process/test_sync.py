@@ -62,7 +62,7 @@ print(cache.query({QUESTION!r}).decision.kind)
         env={"PYTHONPATH": str(ROOT)},
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=110,
     )
     assert (done.returncode, done.stdout, done.stderr) == (0, "miss\n", "")
     assert (tmp_path / "index.snapshot").exists()

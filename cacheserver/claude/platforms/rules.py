@@ -69,8 +69,8 @@ class Cloud:
         if self.name == "vertex":
             return f"{base}@{release}" if release else base
         end = f"-{release}-v1:0" if release else _BEDROCK_ENDS.get(base, "")
-        prefix = "" if self.profile == "none" else f"{self.profile}."
-        return f"{prefix}anthropic.{base}{end}"
+        profile = "" if self.profile == "none" else f"{self.profile}."
+        return f"{profile}anthropic.{base}{end}"
 
 
 def has_premium(model: str) -> bool:

@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from tests.house import ADMIN_KEY, House, came_from
+from tests.house import ADMIN_KEY, House, came_from, serving
+from tests.passthrough.claude import AnyClaude
 
 QUESTION, SIMILAR = "How is an order cancelled?", "How can an order be cancelled?"
 
@@ -145,6 +146,25 @@ async def test_callers_with_their_own_key_are_apart(tmp_path: Path) -> None:
             assert came_from(answer)[0] == "miss"
         assert len({asked.account for asked in house.asked}) == 2
         assert came_from(await house.ask(key="sk-ant-ann"))[0] == "exact"
+
+
+async def test_an_admin_key_is_never_sent_to_anthropic(tmp_path: Path) -> None:
+    claude = AnyClaude()
+    async with (
+        serving(claude.app) as upstream,
+        House.open(tmp_path, upstream=upstream, credentials="caller") as house,
+    ):
+        named = await house.http.post(
+            "/admin/v1/admin-keys",
+            json={"name": "ann", "role": "read"},
+            headers={"x-api-key": ADMIN_KEY},
+        )
+        for key in (ADMIN_KEY, named.json()["key"]):
+            for path in ("/v1/models", "/v1/agents", "/v1/of-tomorrow"):
+                answer = await house.http.get(path, headers={"x-api-key": key})
+                assert answer.status_code == 401, path
+            assert (await house.ask(key=key)).status_code == 401
+        assert claude.got == []
 
 
 def _copy(given: dict[str, Any]) -> dict[str, Any]:

@@ -139,11 +139,8 @@ class Gate:
 
     def _admin_of(self, request: HTTPConnection) -> Admin | None:
         """Return the admin whose key was sent: the setting's, or the one `AdminAccess` found."""
-        if self._admin_key is not None:
-            expected = self._admin_key.encode()
-            sent = [key.encode() for key in presented(joined(request.headers))]
-            if any(hmac.compare_digest(key, expected) for key in sent):
-                return Admin(SETTING_NAME, "all", None)
+        if any(map(self._is_setting, presented(joined(request.headers)))):
+            return Admin(SETTING_NAME, "all", None)
         named = request.scope.get("state", {}).get(NAMED_KEY)
         if isinstance(named, Unavailable):
             raise named
@@ -151,6 +148,10 @@ class Gate:
             return admin_of(named)
         signed = self._signed_in(request)
         return None if signed is None else signed.admin
+
+    def _is_setting(self, key: str) -> bool:
+        expected = self._admin_key
+        return expected is not None and hmac.compare_digest(key.encode(), expected.encode())
 
     def _signed_in(self, request: HTTPConnection) -> SignedIn | None:
         """Return who the cookie of a request is. Raises what `AdminAccess` met while it asked."""
@@ -176,6 +177,8 @@ class Gate:
             raise Unauthenticated(f"{message}; send yours in `Authorization` or in `x-api-key`")
         if theirs[0].startswith(KEY_MARK):
             raise Unauthenticated(f"a cacheserver key belongs in `{OWN_KEY}` here")
+        if theirs[0].startswith(ADMIN_KEY_MARK) or self._is_setting(theirs[0]):
+            raise Unauthenticated("an admin key asks nothing here, and is not sent to Anthropic")
         if not (theirs[0].isascii() and theirs[0].isprintable()):
             raise Unauthenticated("an Anthropic key is printable ASCII")
         our_key = headers.get(OWN_KEY)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Final
@@ -24,6 +25,7 @@ from cacheserver.core.errors import SettingsError
 from cacheserver.transfer.records import Deduplication, Found, Problem, deduplicated
 
 _SOURCES: Final = ("files", "logs", "gptcache", "redisvl")
+_REDIS_PASSWORD: Final = "REDISCLI_AUTH"  # where redis-cli reads it: arguments are seen by others
 _MAX_TOKENS: Final = 1_024  # of a question at /v1/query that names none
 
 
@@ -43,7 +45,8 @@ def add(line: CommandLine) -> None:
         "source",
         nargs="+",
         metavar="SOURCE",
-        help="FAQ files (.csv, .tsv, .jsonl, .md), logs, GPTCache's sqlite.db, or a Redis URL",
+        help="FAQ files (.csv, .tsv, .jsonl, .md), logs, GPTCache's sqlite.db, or a Redis URL "
+        f"(its password in {_REDIS_PASSWORD})",
     )
     warm.add_argument("--tenant", required=True, metavar="NAME", help="whose answers they are")
     warm.add_argument(
@@ -58,6 +61,12 @@ def add(line: CommandLine) -> None:
     )
     warm.add_argument(
         "--index", default="llmcache", metavar="NAME", help="of a RedisVL cache (llmcache)"
+    )
+    warm.add_argument(
+        "--asked-by",
+        metavar="NAME",
+        help="whose calls of a log: a tenant, team or user that it names, or '*' for all (default: "
+        "who asked first)",
     )
     add_request(warm)
     warm.add_argument("--tag", action="append", metavar="TAG", help="of all answers; repeatable")
@@ -157,7 +166,7 @@ def _run(args: argparse.Namespace, server: Server) -> int:
         body = {
             "tenant": args.tenant,
             "kind": "calls" if args.kind == "logs" else "answers",
-            "source": Path(args.source[0]).name[:200],
+            "source": _source(args),
             "tags": args.tag,
             "ttl_s": args.ttl,
             "curated": curated,
@@ -173,6 +182,11 @@ def _run(args: argparse.Namespace, server: Server) -> int:
     done = send(server, job, records, asked, sent, whole=whole)
     found = {"import": done["id"], **done["counts"], "repeated": counts.repeated}
     return _told(args, found, sent, done["id"])
+
+
+def _source(args: argparse.Namespace) -> str:
+    """Return what people know the source by; never a URL, which may hold a password."""
+    return str(args.index if args.kind == "redisvl" else Path(args.source[0]).name)[:200]
 
 
 def _told(args: argparse.Namespace, found: Mapping[str, Any], sent: Sent, id: str | None) -> int:
@@ -197,7 +211,8 @@ def _records(
     if args.kind == "logs":
         from cacheserver.transfer.logs import read_logs
 
-        for one in read_logs([Path(each) for each in args.source]):
+        paths = [Path(each) for each in args.source]
+        for one in read_logs(paths, asked_by=args.asked_by):
             if isinstance(one, Problem):
                 sent.left(one)
             else:
@@ -214,7 +229,8 @@ def _found(args: argparse.Namespace) -> Iterable[Found]:
             case "gptcache":
                 yield from other_caches.read_gptcache(Path(source))
             case "redisvl":
-                yield from other_caches.read_redisvl(source, args.index)
+                password = os.environ.get(_REDIS_PASSWORD)
+                yield from other_caches.read_redisvl(source, args.index, password=password)
             case _:
                 try:
                     yield from faq_files.read(Path(source), args.format)

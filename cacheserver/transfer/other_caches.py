@@ -64,15 +64,16 @@ def read_gptcache(path: Path) -> Iterator[Found]:
         connection.close()
 
 
-def read_redisvl(url: str, name: str) -> Iterator[Found]:
+def read_redisvl(url: str, name: str, *, password: str | None = None) -> Iterator[Found]:
     """Yield the records of a `SemanticCache` of that name. Raises `NoStore`.
 
     `name` is the cache's, `llmcache` unless it was given another one: its keys are `name:<id>`.
+    `password` is for a URL without one.
     """
     import redis
 
     try:
-        with redis.Redis.from_url(url, socket_timeout=30) as store:
+        with redis.Redis.from_url(url, password=password, socket_timeout=30) as store:
             keys: list[bytes] = []
             for key in store.scan_iter(f"{_escaped(name)}:*", count=_SCAN, _type="hash"):
                 keys.append(key)
@@ -80,6 +81,8 @@ def read_redisvl(url: str, name: str) -> Iterator[Found]:
                     yield from _hashes(store, keys)
                     keys = []
             yield from _hashes(store, keys)
+    except ValueError:  # it may quote the URL
+        raise NoStore("the address must be like `redis://HOST:6379/0`") from None
     except redis.RedisError as error:
         raise NoStore(f"the store cannot be read: {type(error).__name__}") from error
 

@@ -5,6 +5,9 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import pytest
+
+from cacheserver.storage.connection import Connection, command
 from tests.commands.conftest import Shell
 from tests.house import MODEL, House, came_from
 from tests.transfer.imports import REQUEST, SYSTEM
@@ -121,3 +124,20 @@ async def test_logs_and_another_cache_are_sources(
     assert (other.json["stored"], other.json["left_out"]) == (3, 3), other.err
     for question in ("Capital of Peru?", ASKED):
         assert came_from(await house.ask(question, key=key, system=SYSTEM))[0] == "exact"
+
+
+async def test_an_import_is_named_by_its_cache_and_never_by_a_password(
+    house: House, shell: Shell, redis: Connection, url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await house.key("shop")
+    await command(redis, "HSET", "faq:a", "prompt", ASKED, "response", "By post.")
+    await command(redis, "CONFIG", "SET", "requirepass", "secret")
+    monkeypatch.setenv("REDISCLI_AUTH", "secret")
+    try:
+        done = await shell("warm", url, "--from", "redisvl", "--index", "faq", *TO, "--json")
+    finally:
+        await command(redis, "CONFIG", "SET", "requirepass", "")
+    assert done.json["stored"] == 1, done.err
+    listed = await shell("import", "--list", "--tenant", "shop", "--json")
+    assert [one["source"] for one in listed.json] == ["faq"]
+    assert "secret" not in done.out + done.err

@@ -7,7 +7,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from cacheserver.transfer.logs import read_logs
+from cacheserver.transfer.logs import ANYBODY, read_logs
 from cacheserver.transfer.records import Problem
 from tests.house import House, came_from
 from tests.transfer.imports import REQUEST, SYSTEM, begun, send
@@ -65,3 +65,27 @@ async def test_a_call_that_is_too_old_or_to_come_is_refused(house: House) -> Non
         job = await begun(house, kind="calls", curated=False, request=None)
         got = await send(house, job, [{"request": body, "message": MESSAGE, **odd}], request=None)
         assert got.json()["batch"] == {"refused": 1}, got.text
+
+
+def test_the_calls_of_one_alone_are_read_from_a_log_that_names_several(tmp_path: Path) -> None:
+    log, now = tmp_path / "log.jsonl", time.time()
+    log.write_text(
+        line("Capital of Peru?", now - 30, tenant="ann")
+        + line("What is my name?", now - 20, tenant="bob")
+        + line("Capital of Cuba?", now - 10, tenant="ann")
+        + line("Capital of Chile?", now - 5)
+    )
+
+    def read(asked_by: str | None) -> tuple[list[str], list[str]]:
+        found = list(read_logs([log], asked_by=asked_by))
+        return (
+            [one["where"] for one in found if not isinstance(one, Problem)],
+            [one.why for one in found if isinstance(one, Problem)],
+        )
+
+    assert read(None) == (
+        ["log.jsonl:1", "log.jsonl:3"],
+        ["2 calls are not of `ann`, whose calls are imported"],
+    )
+    assert read("bob")[0] == ["log.jsonl:2"]
+    assert read(ANYBODY) == ([f"log.jsonl:{number}" for number in (1, 2, 3, 4)], [])

@@ -87,3 +87,22 @@ async def test_a_cache_of_redisvl_gives_what_is_for_all(url: str, redis: Connect
 def test_a_store_that_is_away_says_so() -> None:
     with pytest.raises(NoStore, match="cannot be read"):
         list(read_redisvl("redis://127.0.0.1:1", "llmcache"))
+
+
+async def test_a_password_comes_beside_the_address(url: str, redis: Connection) -> None:
+    await command(redis, "HSET", "cache:a", "prompt", "Which cards?", "response", "All.")
+    await command(redis, "CONFIG", "SET", "requirepass", "secret")
+    try:
+        found = await asyncio.to_thread(lambda: list(read_redisvl(url, "cache", password="secret")))
+        with pytest.raises(NoStore, match="AuthenticationError"):
+            await asyncio.to_thread(lambda: list(read_redisvl(url, "cache")))
+    finally:
+        await command(redis, "CONFIG", "SET", "requirepass", "")
+    assert found == [FaqRecord("cache:a", "Which cards?", "All.")]
+
+
+def test_an_address_that_is_none_is_refused_and_not_repeated() -> None:
+    for wrong in (":secret@localhost", "http://:secret@localhost", "redis://:secret@localhost:x"):
+        with pytest.raises(NoStore, match="the address must be") as refused:
+            list(read_redisvl(wrong, "cache"))
+        assert "secret" not in str(refused.value)

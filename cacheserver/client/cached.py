@@ -1,7 +1,8 @@
 """Results of functions, kept in the cache: `@cache.cached(ttl=..., tags=...)`.
 
 Rule: a result is given for equal arguments of the same function alone. Equal means: the same JSON.
-The same function: the same module, qualified name and code, so a changed one is called again.
+The same function: the same module, qualified name and code, so a changed one is called again. All
+scripts are the module `__main__`, so of those the file counts.
 """
 
 from __future__ import annotations
@@ -10,9 +11,11 @@ import hashlib
 import inspect
 import json
 import logging
+import sys
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
+from pathlib import Path
 from types import CodeType
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
@@ -34,6 +37,7 @@ R = TypeVar("R")
 
 LONGEST = 100_000  # characters of an answer that `PUT /v1/entries` takes
 _MARK = "cacheserver.cached 1"  # 1: the layout of what is sent
+_SCRIPTS = ("__main__", "__mp_main__")  # and in a process that multiprocessing spawned
 _CONFLICT = 409  # an operator has curated the answer, or another process is storing one
 _TRUSTED = ("own", "curated")  # never Claude's answer to a question of these words
 # While the cache is away, functions are called as if they had no decorator.
@@ -222,7 +226,15 @@ def _identity(function: Callable[..., object]) -> str:
             f"{inner.__qualname__} uses `{code.co_freevars[0]}` of the function around it: make "
             "that an argument, or give the function an identity of its own with `name`"
         )
-    return f"{inner.__module__}.{inner.__qualname__} {_digest(code)}"
+    return f"{_place(inner.__module__)}.{inner.__qualname__} {_digest(code)}"
+
+
+def _place(module: str) -> str:
+    """Return the name of a module; of a script or notebook, with the file or folder it runs in."""
+    if module not in _SCRIPTS:
+        return module
+    file = getattr(sys.modules.get(module), "__file__", None)
+    return f"{_SCRIPTS[0]} of {Path.cwd() / (file or '')}"
 
 
 def _digest(code: CodeType) -> str:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from datetime import timedelta
 from pathlib import Path
@@ -144,6 +146,23 @@ def test_a_changed_function_is_called_again() -> None:
     ]
     assert names[0] == names[1]
     assert len(set(names)) == 5
+
+
+def test_functions_of_two_scripts_share_no_results(tmp_path: Path) -> None:
+    source = (
+        "from cacheserver.client.cached import Calls, Rules\n"
+        "def f(x): return helper(x)\n"
+        "print(Calls(f, Rules()).name)\n"
+    )
+    names = []
+    for place in ("one.py", "two.py", "one.py"):
+        (tmp_path / place).write_text(source)
+        done = subprocess.run(
+            [sys.executable, place], cwd=tmp_path, check=True, capture_output=True, text=True
+        )
+        names.append(done.stdout)
+    assert names[0] == names[2] != names[1]
+    assert "one.py" in names[0]
 
 
 def test_similar_questions_share_a_result_where_that_is_asked_for(cache: SyncCache) -> None:

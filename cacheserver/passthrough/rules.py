@@ -34,6 +34,9 @@ _FIX: Final = "; callers with their own keys may use it (`CACHESERVER_CREDENTIAL
 
 # What a Messages request names by id: a file in a block or for a container, and a skill.
 _NAMED_HINTS: Final = (b'"file_id"', b'"skill_id"')
+# A sign of ASCII, written as an escape; `\\u00e9` and the like are in no name of these.
+_ESCAPE: Final = b"\\u00"
+_ESCAPES: Final = tuple(_ESCAPE + digit for digit in (b"2", b"3", b"4", b"5", b"6", b"7"))
 _NAMED = re.compile(rb'"(?:file_id|skill_id)"\s*:\s*"([A-Za-z0-9_-]{1,128})"')
 USER_PROFILE: Final = "anthropic-user-profile-id"  # a header that names one
 # Any string that looks like an id of Anthropic's: a word, `_`, and what is not guessed.
@@ -121,7 +124,12 @@ def ends(method: str, place: Place) -> bool:
 
 def may_name(body: bytes) -> bool:
     """Return whether a Messages body might name an id. Cheap, and False only if it does not."""
-    return b"\\u00" in body or any(hint in body for hint in _NAMED_HINTS)
+    return has_escapes(body) or any(hint in body for hint in _NAMED_HINTS)
+
+
+def has_escapes(body: bytes) -> bool:
+    """Return whether a letter of an id may be written as an escape."""
+    return _ESCAPE in body and any(escape in body for escape in _ESCAPES)
 
 
 def named(body: bytes) -> list[str]:

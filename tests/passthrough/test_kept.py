@@ -9,6 +9,7 @@ from typing import Any
 import anthropic
 import pytest
 
+from cacheserver.passthrough.owners import MOST_NAMED
 from tests.house import House
 
 
@@ -72,6 +73,19 @@ async def test_what_another_tenant_made_is_nobodys(house: House) -> None:
         with pytest.raises(anthropic.NotFoundError):
             await refused
     assert (await one.files.retrieve_metadata(made.id)).id == made.id
+
+
+async def test_an_id_of_another_hides_in_no_crowd(house: House) -> None:
+    one, two = house.sdk(await house.key("one")), house.sdk(await house.key("two"))
+    made = await one.skills.create(files=[("pack/SKILL.md", b"# how", "text/markdown")])
+    crowd = [f"tool_{number:08}" for number in range(MOST_NAMED)]
+    with pytest.raises(anthropic.BadRequestError, match="texts that may be ids"):
+        await two.beta.agents.create(
+            model="m",
+            name="x",
+            metadata={"a": crowd},  # type: ignore[dict-item]
+            skills=[{"type": "custom", "skill_id": made.id}],
+        )
 
 
 @pytest.mark.parametrize("spelling", ["plain", "escaped", "beside a lone surrogate"])

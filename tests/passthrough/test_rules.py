@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cacheserver.passthrough import rules
+from cacheserver.passthrough.owners import unescaped
 
 
 @pytest.mark.parametrize(
@@ -90,6 +91,13 @@ def test_what_costs_or_is_the_accounts_is_refused_with_what_to_do(method: str, p
 def test_files_that_a_request_names_are_found(body: bytes) -> None:
     assert rules.may_name(body)
     assert rules.named(body) == ["file_01AbCdEfGh"]
+
+
+def test_letters_of_other_languages_cost_nothing_and_hidden_names_are_read() -> None:
+    assert not rules.may_name(b'{"content": "caf\\u00e9, na\\u00efve, tab\\u0009"}')
+    for body in (b'{"file\\u005fid": "file_01Ab"}', b'{"skill_id": "file_\\u0030\\u0031Ab"}'):
+        assert rules.may_name(body)
+        assert rules.named(unescaped(body)) == ["file_01Ab"]
 
 
 def test_a_text_about_files_names_none() -> None:

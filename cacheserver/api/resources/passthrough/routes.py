@@ -34,7 +34,7 @@ from cacheserver.core.errors import (
     UpstreamError,
 )
 from cacheserver.passthrough import rules
-from cacheserver.passthrough.owners import Owners
+from cacheserver.passthrough.owners import MOST_NAMED, Owners
 from cacheserver.passthrough.rules import Place
 from cacheserver.storage import deadline
 
@@ -88,6 +88,7 @@ class _Relayed:
         self.request = request
         self.place = place
         self.body_limit = state.max_body_bytes
+        self.heavy = state.heavy
         self._upload_limit = state.parts.host.settings.max_upload_bytes
         self._upstream = state.parts.upstream
         headers = _headers(request)
@@ -214,7 +215,8 @@ _PACKED = frozenset({"content-encoding", "content-length", "transfer-encoding"})
 
 
 async def _checked(relayed: _Relayed, owners: Owners, tenant: str) -> AsyncIterator[bytes] | bytes:
-    """Return the body to send. Raises `NotFound` if it names what another tenant made.
+    """Return the body to send. Raises `NotFound` if it names what another tenant made, and
+    `BadRequest` if it may name more than can be asked of.
 
     An upload goes through as it comes: what is in a file names nothing.
     """
@@ -223,7 +225,11 @@ async def _checked(relayed: _Relayed, owners: Owners, tenant: str) -> AsyncItera
     raw = await errors.read_body(relayed.request, relayed.body_limit)
     if not raw:
         return raw
-    named = rules.id_like(json_text.dumps(errors.parse(raw)))
+    named = await relayed.heavy.do(
+        len(raw), lambda: rules.id_like(json_text.dumps(errors.parse(raw)))
+    )
+    if len(named) > MOST_NAMED:
+        raise BadRequest("body", f"has more than {MOST_NAMED:,} texts that may be ids")
     other = await owners.others(tenant, named)
     if other is not None:
         raise NotFound(f"`{other}` was not found")

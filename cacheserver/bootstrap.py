@@ -121,7 +121,8 @@ async def build(
         parts.calibration = await plug("calibration", calibration.build(host, labels))
         parts.verification = await plug("verification", verification.build(host, labels))
         parts.conversations = await plug("conversations", conversations.build(host))
-        parts.passthrough = await plug("passthrough", passthrough.build(host))
+        owners = await start(passthrough.build(host))  # guards calls also while its routes are off
+        parts.passthrough = None if "passthrough" in off else owners
         parts.output_caps = await plug("output-caps", output_caps.build(host))
         parts.prompt_caching = await plug("prompt-caching", promptcache.build(host))
         comparing = None if "trials" in off else parts.calibration

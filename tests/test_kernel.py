@@ -113,7 +113,7 @@ def test_a_feature_is_refused_by_its_commands_alone(
     feature: Feature, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setenv("CACHESERVER_FEATURES_OFF", feature)
-    refused = cli.main(["presets"]) == 1
+    refused = cli.main(["presets"]) == 2
     assert refused == (feature == "analysis")
     assert ("`analysis` is switched off" in capsys.readouterr().err) == refused
 

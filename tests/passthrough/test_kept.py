@@ -189,6 +189,18 @@ async def test_a_setting_switches_it_off(tmp_path: Path) -> None:
         assert (await house.http.get("/v1/models")).status_code == 200
 
 
+async def test_what_was_made_before_is_guarded_while_it_is_off(tmp_path: Path) -> None:
+    async with House.open(tmp_path) as house:
+        one, two = await house.key("one"), await house.key("two")
+        made = await house.sdk(one).files.upload(file=("secret.txt", b"in the vault", "text/plain"))
+    async with House.open(tmp_path, features_off=("passthrough",)) as house:
+        body = {"model": "claude-haiku-5-5", "max_tokens": 9, **asking(made.id)}
+        refused = await house.http.post("/v1/messages", json=body, headers={"x-api-key": two})
+        assert refused.status_code == 404, refused.text
+        assert made.id in refused.json()["error"]["message"]
+        assert not house.upstream.requests
+
+
 async def test_paths_of_ours_stay_ours(house: House) -> None:
     for method, path, status in (
         ("GET", "/v1/query", 405), ("DELETE", "/v1/messages", 405), ("GET", "/v1/query/x", 404),

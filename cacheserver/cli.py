@@ -30,6 +30,7 @@ from cacheserver.core.command_line import (
     CommandLine,
     CommandModule,
     HelpFormatter,
+    Parser,
     add_command,
     add_json,
     exit_status,
@@ -126,7 +127,7 @@ class _Version(argparse.Action):
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="cacheserver",
         description="A semantic response cache for Claude.",
         epilog="Settings are CACHESERVER_* environment variables, or lines of the TOML file that "

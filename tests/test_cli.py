@@ -78,6 +78,7 @@ async def test_a_key_that_was_created_lets_its_tenant_in_until_it_is_revoked(
     assert key is not None
     assert (key.tenant, key.label) == ("acme", "laptop")
     assert plain not in created.stderr
+    assert "No server runs" not in created.stderr
 
     listed = shell.run("key", "list")
     assert listed.stdout.split()[0] == key.id
@@ -154,6 +155,7 @@ async def test_only_said_out_loud_is_a_server_opened_again(shell: Shell) -> None
 async def test_keys_are_kept_in_the_data_directory_with_no_server_running(shell: Shell) -> None:
     created = shell.run("key", "create", "--tenant", "acme")
     assert created.returncode == 0, created.stderr
+    assert f"No server runs on the data in {shell.directory / 'data'}" in created.stderr
     assert running_url(shell.directory / "data") is None
     assert "acme" in shell.run("key", "list").stdout
 
@@ -170,6 +172,7 @@ async def test_keys_are_created_beside_a_server_that_runs(shell: Shell) -> None:
         await store.stop()
     assert found is not None
     assert found.tenant == "acme"
+    assert "No server runs" not in created.stderr
 
 
 @pytest.mark.parametrize(
@@ -206,6 +209,25 @@ def test_a_usage_error_is_status_2(shell: Shell, args: list[str]) -> None:
     done = shell.run(*args)
     assert done.returncode == 2
     assert "usage: cacheserver" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("args", "says"),
+    [
+        (["query", "What", "now"], ("usage: cacheserver query ", "unrecognized arguments: now")),
+        (["bar", "show", "--tenant", "a"], ("usage: cacheserver bar show ", "TENANT")),
+        (["key", "list", "--al"], ("usage: cacheserver key list ", "--al")),
+        (["entires"], ("there is no 'entires'; did you mean 'entries'?",)),
+        (["key", "craete"], ("usage: cacheserver key ", "did you mean 'create'?")),
+        (["xyzzy"], ("invalid choice: 'xyzzy'",)),
+    ],
+)
+def test_a_usage_error_is_said_with_the_usage_of_its_command(
+    shell: Shell, args: list[str], says: tuple[str, ...]
+) -> None:
+    done = shell.run(*args)
+    assert done.returncode == 2
+    assert all(one in done.stderr for one in says), done.stderr
 
 
 @pytest.mark.parametrize("args", [["--help"], ["key", "--help"], ["simulate-claude", "--help"]])

@@ -124,7 +124,10 @@ class Gate:
                     "no admin key is set; set `CACHESERVER_ADMIN_KEY` and restart, or create a key "
                     "with `cacheserver admin-key create`"
                 )
-            raise self.wrong(request, message, "admin key") if sent else Unauthenticated(message)
+            if not sent:
+                raise Unauthenticated(message)
+            message = f"what was sent is no admin key, or is over, or was revoked; {message}"
+            raise self.wrong(request, message, "admin key")
         if not allows(admin.role, needed):
             raise Forbidden(
                 f"this needs an admin key with the role `{needed}`; `{admin.name}` has the role "

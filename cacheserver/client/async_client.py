@@ -46,7 +46,7 @@ class AsyncClient(Common, Operations[Awaitable[dict[str, Any]], Awaitable[str]])
         Common.__init__(self, url, key=key, anthropic_key=anthropic_key, max_retries=max_retries)
         Operations.__init__(self, self._object, self._text)
         if fallback is not None:
-            _refuse_other_kind(fallback)
+            _refuse_useless(fallback, url)
         self._fallback = fallback
         self._owned = http is None
         self._http = http or httpx2.AsyncClient(timeout=timeouts(timeout_s), trust_env=False)
@@ -202,5 +202,5 @@ class AsyncClient(Common, Operations[Awaitable[dict[str, Any]], Awaitable[str]])
             retries += 1
 
 
-def _refuse_other_kind(claude: object) -> None:
-    fallback.refuse_other_kind(claude, blocking=False)
+def _refuse_useless(claude: object, url: str) -> None:
+    fallback.refuse_useless(claude, url, blocking=False)

@@ -61,7 +61,7 @@ class Client(Common, Operations[dict[str, Any], str]):
         Common.__init__(self, url, key=key, anthropic_key=anthropic_key, max_retries=max_retries)
         Operations.__init__(self, self._object, self._text)
         if fallback is not None:
-            _refuse_other_kind(fallback)
+            _refuse_useless(fallback, url)
         self._fallback = fallback
         self._owned = http is None
         self._http = http or httpx2.Client(timeout=timeouts(timeout_s), trust_env=False)
@@ -210,5 +210,5 @@ class Client(Common, Operations[dict[str, Any], str]):
             retries += 1
 
 
-def _refuse_other_kind(claude: object) -> None:
-    fallback.refuse_other_kind(claude, blocking=True)
+def _refuse_useless(claude: object, url: str) -> None:
+    fallback.refuse_useless(claude, url, blocking=True)

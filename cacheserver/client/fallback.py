@@ -76,8 +76,18 @@ def answer(message: Any) -> Answer:
     )
 
 
-def refuse_other_kind(claude: object, *, blocking: bool) -> None:
-    """Raise `TypeError` for a client of the SDK that blocks where ours awaits, or the reverse."""
+def refuse_useless(claude: object, url: str, *, blocking: bool) -> None:
+    """Raise for a client that blocks where ours awaits, or the reverse, or asks the server itself.
+
+    The first is a `TypeError`, the other a `ValueError`: with `ANTHROPIC_BASE_URL` set, a client
+    of the SDK asks cacheserver, which is away when the fallback is needed.
+    """
+    own = str(getattr(claude, "base_url", "")).rstrip("/").removesuffix("/v1")
+    if own == url.rstrip("/").removesuffix("/v1"):
+        raise ValueError(
+            f"`fallback` asks cacheserver itself, at {own}, because of `base_url` or "
+            '`ANTHROPIC_BASE_URL`: give it base_url="https://api.anthropic.com"'
+        )
     if type(claude).__name__.startswith("Async") is blocking:
         kind = "Anthropic" if blocking else "AsyncAnthropic"
         raise TypeError(

@@ -21,6 +21,7 @@ from cacheserver.core.errors import SettingsError
 from cacheserver.core.terminal import output
 
 _LEVELS: Final = ("namespace", "scope")
+_CHANGES: Final = {"begins": "begins", "ends": "ends  "}  # as wide as "stored", less its indent
 
 
 def add(line: CommandLine) -> None:
@@ -124,8 +125,20 @@ def _set(args: argparse.Namespace, server: Server) -> int:
     print(f"{replayed['decisions']:,} decisions since {output.moment(replayed['since'])}:\n")
     output.print_table(("", "HITS", "SAVED", "WRONG, BY LABELS", "LABELS"), rows)
     print(f"\n{replayed['begun']:,} would become hits, {replayed['ended']:,} no longer be.")
+    _print_questions(tried["questions"])
     say("Nothing is changed.")
     return OK
+
+
+def _print_questions(page: Mapping[str, Any]) -> None:
+    """Print the questions that change sides, each above the stored one: to be read together."""
+    for one in page["items"]:
+        asked, stored = (output.one_line(one[name]) or "-" for name in ("asked", "question"))
+        measured = f"similarity {output.number(one['similarity'])}"
+        print(f"\n{_CHANGES.get(one['change'], one['change'])}  {asked}")
+        print(f"  stored  {stored}  ({measured})")
+    if page["next"] is not None:
+        say("There are more: they are on the admin page, under Tuning.")
 
 
 def _wrong(found: Mapping[str, Any] | None) -> tuple[str, str]:

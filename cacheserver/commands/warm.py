@@ -178,6 +178,11 @@ def _run(args: argparse.Namespace, server: Server) -> int:
                 "cacheserver: no such request was answered here before; if your application is in "
                 "use, it sends another one (model, system prompt, max_tokens, headers)"
             )
+            if str(asked.get("request", {}).get("system", "")).endswith("\n"):
+                say(
+                    "cacheserver: the system prompt ends with a line break, as most files do; "
+                    "if your application's does not, no answer is found"
+                )
     say(f"cacheserver: import {job['id']}; if it is cut: --resume {job['id']}")
     done = send(server, job, records, asked, sent, whole=whole)
     found = {"import": done["id"], **done["counts"], "repeated": counts.repeated}
@@ -195,8 +200,12 @@ def _told(args: argparse.Namespace, found: Mapping[str, Any], sent: Sent, id: st
     if args.json:
         print_json(found)
     else:
+        # What the server refused was left out too; it is said once.
+        unread = sent.left_out - int(found.get("refused", 0))
         numbers = [
-            f"{value:,} {key}" for key, value in found.items() if type(value) is int and value
+            f"{value:,} {key}"
+            for key, value in {**found, "left_out": unread}.items()
+            if type(value) is int and value > 0
         ]
         print(", ".join(numbers).replace("_", " ") or "nothing")
         if id is not None:

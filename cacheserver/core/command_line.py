@@ -12,6 +12,7 @@ import json
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
+from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from cacheserver.core.errors import CacheServerError, CallerError, SettingsError
@@ -56,6 +57,24 @@ class HelpFormatter(argparse.HelpFormatter):
         if text.startswith(_EXAMPLE):
             return text
         return super()._fill_text(text, width, indent)
+
+
+class Parser(argparse.ArgumentParser):
+    """Parses a command line; what is wrong in a command is said with that command's own usage."""
+
+    def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
+        found, unknown = super().parse_known_args(args, namespace)
+        if unknown:
+            self.error(f"unrecognized arguments: {' '.join(unknown)}")
+        return found, unknown
+
+    def _check_value(self, action: argparse.Action, value: Any) -> None:
+        choices = [str(one) for one in action.choices or ()]
+        if near := [] if value in choices else get_close_matches(str(value), choices, n=1):
+            raise argparse.ArgumentError(
+                action, f"there is no {value!r}; did you mean {near[0]!r}?"
+            )
+        super()._check_value(action, value)
 
 
 def add_command(

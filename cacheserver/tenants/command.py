@@ -367,9 +367,10 @@ async def _record(
 async def _connected(settings: Settings) -> AsyncIterator[Connection]:
     """Yield the store of a server that runs, else of one for the moment."""
     from cacheserver.config import settings as config
-    from cacheserver.embedded import command_connection
+    from cacheserver.embedded import command_connection, store
 
     url = None if settings.redis_url is None else settings.redis_url.get_secret_value()
+    unserved = url is None and store.running_url(settings.data_dir) is None
     async with command_connection.open_connection(
         url,
         data_dir=settings.data_dir,
@@ -377,3 +378,8 @@ async def _connected(settings: Settings) -> AsyncIterator[Connection]:
         tls=config.tls(settings),
     ) as redis:
         yield redis
+    if unserved:  # a key in another store than the server's is one that the server does not know
+        say(
+            f"No server runs on the data in {settings.data_dir}. These are the keys of one that is "
+            "started with this `CACHESERVER_DATA_DIR`."
+        )

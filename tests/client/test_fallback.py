@@ -173,3 +173,15 @@ def test_a_client_of_the_other_kind_is_refused() -> None:
         Client(fallback=AsyncAnthropic(api_key="x"))
     with pytest.raises(TypeError, match=r"anthropic\.AsyncAnthropic"):
         AsyncClient(fallback=Anthropic(api_key="x"))
+
+
+@pytest.mark.parametrize("base_url", ["http://127.0.0.1:1", "http://127.0.0.1:1/v1/"])
+def test_a_fallback_to_the_server_itself_is_refused(
+    monkeypatch: pytest.MonkeyPatch, base_url: str
+) -> None:
+    monkeypatch.setenv("ANTHROPIC_BASE_URL", base_url)
+    with pytest.raises(ValueError, match="ANTHROPIC_BASE_URL"):
+        Client("http://127.0.0.1:1/", fallback=Anthropic(api_key="x"))
+    with pytest.raises(ValueError, match="ANTHROPIC_BASE_URL"):
+        AsyncClient("http://127.0.0.1:1", fallback=AsyncAnthropic(api_key="x"))
+    Client("http://127.0.0.1:2", fallback=Anthropic(api_key="x")).close()

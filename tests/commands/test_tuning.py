@@ -45,6 +45,7 @@ async def test_a_bar_is_tried_set_listed_and_taken_back(house: House, shell: She
     await house.ask(SIMILAR[1])
     tried = await shell("bar", "set", "default", "--similarity", "0.999", "--dry-run")
     assert "1 no longer be" in tried.out, tried.err
+    assert f"ends    {SIMILAR[1]}\n  stored  {SIMILAR[0]}  (similarity 0.9" in tried.out
     assert "Nothing is changed" in tried.err
     assert "similarity 0.95" in (await shell("bar", "show", "default")).out
     done = await shell("bar", "set", "default", "--target", "0.02", "--veto-off", "order")

@@ -112,6 +112,21 @@ async def test_a_request_of_the_application_is_taken_from_a_file(
         assert came_from(got)[0] == kind
 
 
+async def test_a_line_break_at_the_end_of_the_system_prompt_is_said(
+    house: House, shell: Shell, tmp_path: Path
+) -> None:
+    await house.key("shop")
+    (tmp_path / "faq.csv").write_text(
+        "question,answer\nWhere is my order?,On its way.\nOpen?,Yes.\n"
+    )
+    to = ("warm", str(tmp_path / "faq.csv"), "--tenant", "shop", "--model", MODEL)
+    for text, said in (("Be kind.\n", True), ("Be kind.", False)):
+        (tmp_path / "system.txt").write_text(text)
+        done = await shell(*to, "--system-file", str(tmp_path / "system.txt"))
+        assert ("ends with a line break" in done.err) is said
+        assert done.out.startswith("1 stored, 1 refused\nundo: ")  # each record is counted once
+
+
 async def test_logs_and_another_cache_are_sources(
     house: House, shell: Shell, tmp_path: Path
 ) -> None:

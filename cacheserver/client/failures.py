@@ -61,7 +61,10 @@ def connection_failed(
 
 def _lost(url: str, error: httpx2.RequestError, begun: bool) -> str:
     causes = list(_causes(error))
-    host = httpx2.URL(url).host
+    named = httpx2.URL(url)
+    host = named.host
+    if named.userinfo:  # errors are logged, and a password in an address is a secret
+        url = str(named.copy_with(userinfo=b""))
     if begun:
         return f"the connection to {url} was lost in the middle of the answer"
     if any(isinstance(one, socket.gaierror) for one in causes):

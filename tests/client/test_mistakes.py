@@ -60,6 +60,18 @@ async def test_nobody_listens() -> None:
     await both(url, "cacheserver serve")
 
 
+def test_an_error_does_not_repeat_a_password_in_the_address() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        address = f"127.0.0.1:{taken.getsockname()[1]}"
+    with (
+        Client(f"http://proxy:s3cret@{address}", max_retries=0) as client,
+        pytest.raises(ConnectionFailed) as failed,
+    ):
+        client.stats()
+    assert f"http://{address}:" in failed.value.message
+    assert "s3cret" not in str(failed.value)
+
+
 async def test_there_is_no_such_host() -> None:
     await both("http://no-such-host.invalid:8080", "there is no host 'no-such-host.invalid'")
 

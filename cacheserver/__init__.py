@@ -41,4 +41,11 @@ def __getattr__(name: str) -> Any:
         return import_module("importlib.metadata").version("cacheserver")
     if name not in _LAZY:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(_LAZY[name]), name)
+    try:
+        return getattr(import_module(_LAZY[name]), name)
+    except ModuleNotFoundError as error:
+        if error.name is None or error.name.partition(".")[0] == "cacheserver":
+            raise
+        message = f"`{name}` needs {error.name}, which is not installed"
+        message += ": pip install 'cacheserver[server]'"
+        raise ModuleNotFoundError(message, name=error.name) from error

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -65,3 +66,16 @@ def test_serving_never_loads_torch(module: str) -> None:
     assert module.partition(".")[0] in loaded
     assert loaded.isdisjoint(TRAINING)
     assert "anthropic" not in loaded  # a second of a start: it is imported for the first call
+
+
+def test_with_the_client_alone_installed_the_cache_in_a_process_says_so_too() -> None:
+    code = "import sys; sys.modules['redis'] = None; from cacheserver import open_cache"
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        env={"PYTHONPATH": str(Path(__file__).parents[1])},
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert "`open_cache` needs redis" in done.stderr
+    assert "pip install 'cacheserver[server]'" in done.stderr

@@ -113,6 +113,9 @@ def _set(args: argparse.Namespace, server: Server) -> int:
         return _bars(args, done["after"])
     tried = done["would_have"]
     replayed = tried["replayed"]
+    if not replayed["decisions"]:
+        say("There is no decision of the last day to try it on. Nothing is changed.")
+        return OK
     rows = [
         (
             when,
@@ -123,7 +126,7 @@ def _set(args: argparse.Namespace, server: Server) -> int:
         for when in ("before", "after")
     ]
     print(f"{replayed['decisions']:,} decisions since {output.moment(replayed['since'])}:\n")
-    output.print_table(("", "HITS", "SAVED", "WRONG, BY LABELS", "LABELS"), rows)
+    output.print_table(("", "SIMILAR HITS", "SAVED", "WRONG, BY LABELS", "LABELS"), rows)
     print(f"\n{replayed['begun']:,} would become hits, {replayed['ended']:,} no longer be.")
     _print_questions(tried["questions"])
     say("Nothing is changed.")

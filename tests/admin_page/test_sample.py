@@ -14,6 +14,26 @@ from tests.house import House
 pytestmark = [browser_tests, pytest.mark.asyncio(loop_scope="module")]
 
 
+async def test_a_server_that_was_asked_a_few_questions_offers_it_too(
+    browser: Browser, tmp_path: Path
+) -> None:
+    """As in the tutorial, which asks before it opens the page."""
+    async with (
+        House.open(tmp_path, upstream="simulated", anthropic_api_key=None) as house,
+        window(browser, house) as page,
+    ):
+        await house.ask("How do I reset my password?")
+        await page.open("overview")
+        offer = page.main.get_by_role("region", name="Look around")
+        await offer.get_by_role("button", name="Replay sample traffic").click()
+        note = page.main.get_by_role("region", name="Sample traffic")
+        await expect(note).to_contain_text("is being replayed")
+        await expect(offer).to_have_count(0)
+        await note.get_by_role("button", name="Stop and remove").click()
+        await page.page.get_by_role("dialog").get_by_role("button", name="Remove").click()
+        await expect(offer).to_have_count(1)
+
+
 async def test_it_is_begun_followed_and_removed(browser: Browser, tmp_path: Path) -> None:
     async with (
         House.open(tmp_path, upstream="simulated", anthropic_api_key=None) as house,

@@ -52,6 +52,10 @@ export function SampleStart({ changed }) {
   if (!progress.available) {
     return html`<p class="footnote">To look around first: a server with <code>CACHESERVER_UPSTREAM=simulated</code>, and a data directory and port of its own, can replay sample traffic.</p>`;
   }
+  return html`<${Offer} progress=${progress} start=${start} />`;
+}
+
+function Offer({ progress, start }) {
   return html`<div class="sample">
     <${Button} kind="primary" busy=${progress.state === "running"} onClick=${start}>Replay sample traffic<//>
     ${progress.state === "running"
@@ -60,11 +64,18 @@ export function SampleStart({ changed }) {
   </div>`;
 }
 
-/** Says that there is sample traffic among the figures; nothing if there is none. */
+/** Says that there is sample traffic among the figures; offers it if there is none. */
 export function SampleNote({ changed }) {
   const { progress, error, start, remove } = useSample(changed);
   const [asking, setAsking] = useState(false);
-  if (progress === null || progress.state === "none") return null;
+  if (progress === null) return null;
+  if (progress.state === "none") {
+    if (!progress.available) return null;
+    return html`<section class="card sample-offer" aria-label="Look around">
+      <${Offer} progress=${progress} start=${start} />
+      ${error && html`<${ErrorBox} error=${error} />`}
+    </section>`;
+  }
   const running = progress.state === "running";
   return html`<section class="card sample-note" aria-label="Sample traffic">
     <p><strong>Sample traffic</strong> ${running

@@ -166,7 +166,7 @@ function Curve({ report, step, setAt }) {
     ];
   }, [points, step]);
   if (points.length < 2) {
-    return html`<${Empty} title="No labels yet">Nobody knows yet how many of these hits are wrong.
+    return html`<${Empty} title="No labels yet">Nobody knows yet how many of these hits are wrong.${" "}
       <a href=${screenUrl("review", { tenant: report.tenant, scope: report.scope })}>Label pairs in Review</a>, or by the buttons beside the questions here.<//>`;
   }
   const most = Math.min(1, Math.max(0.02, ...points.map((point) => point.wrong_high)));

@@ -50,6 +50,12 @@ class Clock:
         """Go on to the next noon (UTC), for what must not end on another day."""
         self.ahead_s += -(self() - 43_200) % 86_400
 
+    def to_mid_month(self) -> None:
+        """Go on to a noon (UTC) in the middle of a month, for what must not end in another."""
+        self.to_noon()
+        while not 10 <= time.gmtime(self()).tm_mday <= 20:
+            self.ahead_s += 86_400
+
 
 @asynccontextmanager
 async def serving(app: Any, connections: Connections | None = None) -> AsyncIterator[str]:

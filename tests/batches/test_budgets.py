@@ -113,6 +113,7 @@ async def test_what_is_held_by_others_is_waited_for(slow: BatchHouse) -> None:
 
 
 async def test_what_waits_for_room_does_not_wait_for_ever(house: BatchHouse) -> None:
+    house.clock.to_mid_month()
     await rules(house, monthly={"tokens": 1}, at_limit="refuse")
     work = house.batching._context.work
 

@@ -48,6 +48,7 @@ USES: dict[str, tuple[Any, Callable[[Components], Any], Any]] = {
     "verify_max_tokens": (500, lambda p: p.verification.verifier.options.most_tokens, 500),
     "verify_audit_share": (0.5, lambda p: p.verification.verifier.options.audit_share, 0.5),
     "max_body_bytes": ("2MB", lambda p: p.host.settings.max_body_bytes, 2 * 10**6),
+    "max_upload_bytes": ("2MB", lambda p: p.host.settings.max_upload_bytes, 2 * 10**6),
     "log_level": ("error", lambda p: logging.getLogger("cacheserver").level, logging.ERROR),
     "access_log": ("on", lambda p: p.host.settings.access_log, "on"),
 }  # fmt: skip

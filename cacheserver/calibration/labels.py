@@ -13,7 +13,7 @@ import hashlib
 import math
 import re
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 
 from cacheserver.cache.ports import NOTHING_READ, Read
@@ -188,6 +188,18 @@ class Labels:
             if (heir := heirs.get(entry_id)) is not None:
                 words = (f"{rest}:{heir}", _ANYBODY, "PX", life_ms)
                 await command(self._redis, "SET", *words)
+
+    async def refused(self, tenant: str, entry_ids: Collection[str]) -> dict[str, list[str]]:
+        """Return the keys of the questions that entries are refused to, by entry id.
+
+        Walks all keys of the store, in steps.
+        """
+        found: dict[str, list[str]] = {}
+        for key in sorted(await self._tombstones(tenant, "*")) if entry_ids else ():
+            rest, _, entry_id = key.rpartition(":")
+            if entry_id in entry_ids:
+                found.setdefault(entry_id, []).append(rest.rpartition(":")[2])
+        return found
 
     async def outlive(self, tenant: str, entry_id: str, until: float) -> None:
         """Keep an entry's record until then at least, Unix seconds: its deadline was moved.

@@ -104,7 +104,9 @@ def _entry(place: Place, job: ImportJob, item: Mapping[str, Any], where: str) ->
     created, ends = _time(item, "created_at"), _time(item, "expires_at")
     if ends <= place.now:
         return Problem(where, "has expired")
-    given = [stored_tag("tags", one) for one in _list(item.get("tags"))]
+    given = [stored_tag("tags", one) for one in _list("tags", item.get("tags"))]
+    refused = _list("refused_to", item.get("refused_to", []))  # older exports have none
+    refused_to = tuple(dict.fromkeys(SCOPE.check("refused_to", one) for one in refused))
     tags = dict.fromkeys(one for one in (*given, *job.tags) if not one.startswith(IMPORT_TAG))
     if len(tags) >= 2 * MAX_TAGS:  # context keys are tags beside those of the caller
         return Problem(where, "has too many tags")
@@ -142,7 +144,8 @@ def _entry(place: Place, job: ImportJob, item: Mapping[str, Any], where: str) ->
         entry = replace(entry, expires_at=most)
     worth = place.price(entry.model, entry.usage, place.now) or cost or 0
     curated = entry.curated_by is not None
-    return Planned(where, entry, worth, curated, pin=curated or item.get("pinned") is True)
+    pin = curated or item.get("pinned") is True
+    return Planned(where, entry, worth, curated, pin, refused_to)
 
 
 def _time(item: Mapping[str, Any], name: str) -> float:
@@ -165,9 +168,9 @@ def _author(item: Mapping[str, Any], name: str) -> str | None:
     return None if item.get(name) is None else names.read(name, item[name], most=200)
 
 
-def _list(value: object) -> list[object]:
+def _list(name: str, value: object) -> list[object]:
     if not isinstance(value, list):
-        raise BadRequest("tags", "must be a list of strings")
+        raise BadRequest(name, "must be a list of strings")
     return value
 
 

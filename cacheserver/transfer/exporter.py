@@ -51,7 +51,9 @@ class Exporter:
             found = _CURSOR.fullmatch("entries:")
             assert found is not None
         page = await self._search.page(EntryFilter(tenant), limit=_PAGE, before=found[2])
-        items = [_entry(one) for one in page.items if one.entry.expires_at > now]
+        live = {one.entry.id: one for one in page.items if one.entry.expires_at > now}
+        refused = await self._labels.refused(tenant, live)  # after the entries: none is missed
+        items = [_entry(one, refused.get(id, [])) for id, one in live.items()]
         return ExportPage(items, None if page.next is None else f"entries:{page.next}")
 
     async def _of_scope(self, tenant: str, scope: str) -> list[dict[str, Any]]:
@@ -64,7 +66,7 @@ class Exporter:
         ]
 
 
-def _entry(found: FoundEntry) -> dict[str, Any]:
+def _entry(found: FoundEntry, refused_to: list[str]) -> dict[str, Any]:
     entry = found.entry
     return {
         "kind": "entry",
@@ -85,4 +87,5 @@ def _entry(found: FoundEntry) -> dict[str, Any]:
         "curated_by": entry.curated_by,
         "put_by": entry.put_by,
         "pinned": found.marks.pinned,
+        "refused_to": refused_to,  # fingerprints of questions that it was found wrong for
     }

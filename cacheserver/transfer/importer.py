@@ -35,6 +35,7 @@ class Planned:
     worth: Nanodollars  # what a hit saves, for the size limit
     curated: bool  # takes the place of a live answer, and is pinned
     pin: bool = False  # pinned all the same
+    refused_to: tuple[str, ...] = ()  # fingerprints of questions that it was found wrong for
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +57,9 @@ class Outcome:
 
 class Labels(Protocol):
     async def inherit(self, tenant: str, heirs: Mapping[str, str], until: float) -> None: ...
+    async def tombstone(
+        self, tenant: str, question_key: str, entry_id: str, *, life_s: int
+    ) -> None: ...
     async def window(self, tenant: str, scope: str) -> list[tuple[str, Mapping[str, Any]]]: ...
     async def add(
         self, tenant: str, scope: str, label: Mapping[str, Any], *, once: str | None = None
@@ -105,13 +109,17 @@ class Importer:
             [one.entry.fingerprint for one in chosen]
         )
         work = list[tuple[Planned, Entry | None]]()
+        refused = list[tuple[str, Entry]]()  # fingerprint of a question, and the answer
         for one, old in zip(chosen, present, strict=True):
-            if old is None or old.expires_at <= batch.asked_at:
+            if old is not None and old.tenant != tenant.name:
+                batch.counts["refused"] += 1
+                batch.problems.append(Problem(one.where, _ANOTHERS))
+            elif old is None or old.expires_at <= batch.asked_at:
                 work.append((one, None))
-            elif old.message == one.entry.message and job.tag in old.tags:
-                batch.counts["stored"] += 1  # by this import, before it was interrupted
-            elif old.message == one.entry.message and job.kind == "export":
-                batch.counts["unchanged"] += 1
+            elif old.message == one.entry.message and (job.tag in old.tags or job.kind == "export"):
+                # with the tag: by this import, before it was interrupted
+                batch.counts["stored" if job.tag in old.tags else "unchanged"] += 1
+                refused += [(question, old) for question in one.refused_to]
             elif one.curated:
                 work.append((_in_place_of(one, old), old))
             else:
@@ -120,13 +128,20 @@ class Importer:
         heirs = {old.id: one.entry.id for one, old in work if old is not None}
         until = max((one.entry.expires_at for one, _ in work), default=0.0) + tenant.stale_s + 1
         await self._labels.inherit(tenant.name, heirs, until)
+        refused += [(question, one.entry) for one, _ in work for question in one.refused_to]
 
         limit = asyncio.Semaphore(_AT_ONCE)
+
+        async def refuse(question: str, entry: Entry) -> None:
+            async with limit:
+                life_s = round(entry.expires_at - batch.asked_at + tenant.stale_s) + 1
+                await self._labels.tombstone(tenant.name, question, entry.id, life_s=life_s)
 
         async def put(one: Planned, old: Entry | None) -> None:
             async with limit:
                 await self._put(batch, tenant, one, old)
 
+        await asyncio.gather(*(refuse(*one) for one in refused))  # before the answers are found
         await asyncio.gather(*(put(one, old) for one, old in work))
         await self._learn(job, labels, batch.counts)
         return Outcome(batch.counts, batch.problems)
@@ -187,6 +202,7 @@ def _identity(row: Mapping[str, Any]) -> str:
     return json.dumps({k: v for k, v in row.items() if k != _IMPORT}, sort_keys=True)
 
 
+_ANOTHERS: Final = "was not stored: its fingerprint is that of another tenant's answer"
 _REFUSED: Final = "was not stored: purged or replaced meanwhile, or too large for the cache"
 
 

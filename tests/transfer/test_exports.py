@@ -91,6 +91,44 @@ async def test_another_server_serves_what_was_exported(tmp_path: Path) -> None:
             assert await exported(other) == []
 
 
+async def test_what_an_answer_was_found_wrong_for_stays_refused_elsewhere(tmp_path: Path) -> None:
+    wrong, right = "How do I return my order?", "How can I return an order?"
+    async with House.open(tmp_path / "one") as house:
+        key = await filled(house)
+        before = await exported(house)
+        hit = await house.ask(wrong, key=key, system=SYSTEM)
+        assert came_from(hit)[0] == "semantic"
+        bad = {"verdict": "bad", "decision_id": hit.headers["x-cache-decision"]}
+        got = await house.http.post("/v1/feedback", json=bad, headers={"x-api-key": key})
+        assert got.json()["done"] == "tombstoned"
+        items = await exported(house)
+        (refused,) = [one for one in items if one["refused_to"]]
+        assert (refused["question"], len(refused["refused_to"])) == (ASKED, 1)
+        upstream = house.parts.host.settings.upstream
+        for had, batch in (([], {"stored": 4}), (before, {"unchanged": 4})):
+            async with House.open(tmp_path / f"two{len(had)}", upstream=upstream) as other:
+                key = await other.key("shop")
+                await restored(other, had)
+                assert (await restored(other, items))["batch"] == batch
+                near = await other.ask(right, key=key, system=SYSTEM)
+                assert came_from(near)[0] == "semantic"
+                assert came_from(await other.ask(wrong, key=key, system=SYSTEM))[0] == "miss"
+                (again,) = [one for one in await exported(other) if one["refused_to"]]
+                assert again["refused_to"] == refused["refused_to"]
+
+
+async def test_no_item_takes_the_place_of_another_tenants_answer(house: House) -> None:
+    await filled(house)
+    bank = await house.key("bank")
+    await imported(house, [{"question": ASKED, "answer": "Banks take nothing."}], tenant="bank")
+    (theirs,) = await exported(house, "bank")
+    mine = next(one for one in await exported(house) if one["curated_by"])
+    done = await restored(house, [{**mine, "fingerprint": theirs["fingerprint"]}])
+    assert (done["batch"], len(done["problems"])) == ({"refused": 1}, 1)
+    assert await exported(house, "bank") == [theirs]
+    assert came_from(await house.ask(ASKED, key=bank, system=SYSTEM))[0] == "exact"
+
+
 async def test_an_export_is_of_one_tenant_and_is_no_one_elses(house: House) -> None:
     await filled(house)
     bank = await house.key("bank")
@@ -116,7 +154,7 @@ async def test_an_expired_or_spoilt_item_is_named_and_not_stored(house: House) -
         "expires_at": 5, "created_at": "x", "fingerprint": "A" * 64, "scope": 5, "namespace": "a b",
         "message": {}, "usage": [], "tags": "x", "cost_nanodollars": 0.5, "kind": "other",
         "actor": "me", "model": "", "question": 7, "put_by": 5, "curated_by": ["x"],
-        "where": None,
+        "refused_to": ["x"], "where": None,
     }.items():  # fmt: skip
         done = await restored(house, [{**first, "fingerprint": "0" * 64, name: value}])
         expected = {"stored": 1} if name == "where" else {"refused": 1}

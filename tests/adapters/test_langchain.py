@@ -233,7 +233,7 @@ async def test_asynchronous_failures_are_misses_too(served: Served) -> None:
 
 
 async def test_an_answer_of_claude_in_our_place_is_not_read(make: Make, served: Served) -> None:
-    """Who may only ask can have Claude say what looks like a stored generation."""
+    """A caller who may only ask can have Claude say a text like a stored generation."""
     house, _, reader = served
     cache = make(namespace="forged")
     forged = generations.write([Generation(text="forged")])

@@ -105,7 +105,7 @@ async def test_ten_pairs_are_labelled_by_keyboard_and_one_is_taken_back(
 async def test_fifty_pairs_are_labelled_without_waiting_for_the_server(
     admin: AdminPage, house: House
 ) -> None:
-    """Of 200 labels in ten minutes each has three seconds: nearly all of them are the person's."""
+    """200 labels in ten minutes leave three seconds each, nearly all of them the person's."""
     words = ("shops", "ships", "farms", "mills", "roads", "lakes", "woods", "caves")
     for word in words:
         for city in ("Rome", "Oslo", "Lima", "Cairo", "Quito", "Paris", "Delhi"):

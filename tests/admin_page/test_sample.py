@@ -17,7 +17,7 @@ pytestmark = [browser_tests, pytest.mark.asyncio(loop_scope="module")]
 async def test_a_server_that_was_asked_a_few_questions_offers_it_too(
     browser: Browser, tmp_path: Path
 ) -> None:
-    """As in the tutorial, which asks before it opens the page."""
+    """The order of the tutorial, which asks before it opens the page."""
     async with (
         House.open(tmp_path, upstream="simulated", anthropic_api_key=None) as house,
         window(browser, house) as page,

@@ -73,7 +73,7 @@ async def test_background_tasks_tell_when_they_ran_last_and_how_that_ended(house
 
 
 def rounds(parts: dict[str, Any], task: str) -> dict[str, Any]:
-    """What health tells of a background task; nothing: it has ended no round."""
+    """The rounds of a background task in health; nothing: it has ended none."""
     found = [one for one in parts["tasks"]["facts"]["rounds"] if one["task"] == task]
     return found[0] if found else {}
 

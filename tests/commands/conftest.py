@@ -17,7 +17,7 @@ from tests.house import ADMIN_KEY, House
 
 @dataclass(frozen=True)
 class Done:
-    """What a command did."""
+    """The result of a command."""
 
     status: int
     out: str

@@ -114,7 +114,7 @@ async def test_it_has_the_whole_client_and_the_admins_routes(tmp_path: Path) -> 
 
 
 async def test_opened_in_one_task_and_closed_in_another(tmp_path: Path) -> None:
-    """As in a notebook, where each cell is a task."""
+    """The order of a notebook, where each cell is a task."""
     cache = await asyncio.create_task(_opened(tmp_path))
     assert (await cache.query(QUESTION)).decision.kind == "miss"
     await asyncio.create_task(cache.close())

@@ -45,7 +45,7 @@ _THROTTLED = {
 
 @dataclass
 class Cloud:
-    """What came through the door. `damage` changes each frame of Bedrock's stream."""
+    """The requests that came. `damage` changes each frame of Bedrock's stream."""
 
     claude: str  # address of the simulated one, which answers
     models: list[str] = field(default_factory=list)

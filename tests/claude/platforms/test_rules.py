@@ -1,4 +1,4 @@
-"""What models are called at each cloud, what is refused, and where the settings come from."""
+"""Names of models at each cloud, refusals, and sources of the settings."""
 
 from __future__ import annotations
 

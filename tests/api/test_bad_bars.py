@@ -142,6 +142,7 @@ async def _naming(house: House, tenant: str) -> list[tuple[str, str, Any]]:
         ("post", "/admin/v1/purge"): {"tenant": tenant},
         ("post", "/admin/v1/tenants/{name}/bars/undo"): {},
         ("delete", "/admin/v1/tenants/{name}"): {"confirm": "not yet"},
+        ("post", "/admin/v1/imports/{tenant}/{id}/records"): {"first": 0, "records": []},
     }
     found = []
     for path, methods in described["paths"].items():

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
+from cacheserver.passthrough.rules import OWNED
 from tests.erasure.helpers import ADMIN, in_store, marker, store_of
 from tests.guesses import known
 from tests.house import House
@@ -18,10 +19,13 @@ from tests.nocontent.traffic import (
 
 # Routes that give a caller what it asked for itself, if later.
 OWN = ("/v1/jobs/{id}", "/v1/jobs/{id}/events", "/v1/messages/batches/{id}/results")
-# Claude's own; audits, of which there is none; and counts, as long as one listens.
+# Claude's own; audits, imports and what is kept at Claude, of which there are none; and counts, as
+# long as one listens.
 OTHER = (
     *("/v1/models", "/v1/models/{id}", "/admin/v1/live"),
     *("/admin/v1/audits/{id}", "/admin/v1/audits/{id}/page"),
+    "/admin/v1/imports/{tenant}/{id}",
+    *(f"/v1/{kind}{end}" for kind in OWNED for end in ("/{id}", "/{id}/{part}")),
 )
 # Routes that show texts of an ordinary tenant: of each it is proven that it does.
 SHOWING = {

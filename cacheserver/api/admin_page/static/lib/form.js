@@ -25,7 +25,9 @@ export function useForm(initial, save, { names = (field) => field } = {}) {
     try {
       await save(values);
     } catch (error) {
-      const wrong = (error.details ?? []).map((one) => [names(one.field), fieldMessage(one.message)]).reverse();
+      // A form's own check names one field.
+      const told = error.details ?? (error.field ? [error] : []);
+      const wrong = told.map((one) => [names(one.field), fieldMessage(one.message)]).reverse();
       const shown = wrong.filter(([field]) => field in values);
       if (shown.length > 0) {
         setErrors(Object.fromEntries(shown)); // the first of a field stands

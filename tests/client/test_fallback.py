@@ -42,7 +42,7 @@ async def test_a_server_that_is_away_is_passed_and_the_answer_says_so(
     simulated, url = claude
 
     def work() -> None:
-        with Client(nowhere(), fallback=sdk(url)) as client:
+        with sdk(url) as straight, Client(nowhere(), fallback=straight) as client:
             answer = client.query("Where is Rome?", system="Be brief.", tags=["geo"], ttl_s=5)
             assert "Where is Rome?" in answer.text
             assert (answer.decision.kind, answer.decision.reason) == ("bypass", "fallback")
@@ -97,7 +97,7 @@ async def test_only_a_server_that_could_not_answer_is_passed(
     simulated, url = claude
 
     def work() -> None:
-        with Client(server.url, key=KEY, fallback=sdk(url)) as client:
+        with sdk(url) as straight, Client(server.url, key=KEY, fallback=straight) as client:
             for ask in (lambda: client.query("Where is Rome?").decision, lambda: streamed(client)):
                 server.faults = [fault]
                 if passed:
@@ -123,7 +123,7 @@ async def test_a_server_too_slow_to_begin_is_passed(claude: tuple[Simulated, str
     def work() -> None:
         with socket.create_server(("127.0.0.1", 0)) as deaf:
             there = f"http://127.0.0.1:{deaf.getsockname()[1]}"
-            with Client(there, timeout_s=0.05, fallback=sdk(url)) as client:
+            with sdk(url) as straight, Client(there, timeout_s=0.05, fallback=straight) as client:
                 assert client.query("Where is Rome?").decision.reason == "fallback"
 
     await asyncio.to_thread(work)
@@ -137,7 +137,8 @@ async def test_an_answer_that_broke_off_is_not_asked_for_elsewhere(
     def work() -> None:
         server.cut_streams = True
         with (
-            Client(server.url, key=KEY, fallback=sdk(url)) as client,
+            sdk(url) as straight,
+            Client(server.url, key=KEY, fallback=straight) as client,
             client.stream("Where is Rome?") as stream,
             pytest.raises(ConnectionFailed),
         ):
@@ -154,7 +155,7 @@ async def test_what_only_the_server_can_answer_is_not_asked_elsewhere(
     simulated, url = claude
 
     def work() -> None:
-        with Client(nowhere(), max_retries=0, fallback=sdk(url)) as client:
+        with sdk(url) as straight, Client(nowhere(), max_retries=0, fallback=straight) as client:
             calls: list[Callable[[], Any]] = [
                 lambda: client.query("Where is Rome?", **options),
                 lambda: client.get("Where is Rome?"),

@@ -106,7 +106,7 @@ def test_the_installed_server_starts_beside_a_users_own_index_module(
 
 
 def test_the_wheel_of_the_models_holds_the_model_and_little_else(tmp_path: Path) -> None:
-    """As `scripts/build_models` makes it, which writes the model into the same folder."""
+    """The package of `scripts/build_models`, which writes the model into the same folder."""
     project = tmp_path / "project"
     shutil.copytree(ROOT / "scripts" / "models_package", project)
     shutil.copytree(model_dir(), project / "cacheserver_models" / "minilm")

@@ -61,7 +61,7 @@ def of(path: str) -> rules.Place:
         ("GET", "/v1/files/file_1", "use"), ("DELETE", "/v1/files/file_1", "use"),
         ("GET", "/v1/skills/pdf", "read"), ("DELETE", "/v1/skills/pdf", "use"),
         ("POST", "/v1/skills/pdf/versions", "use"), ("GET", "/v1/skills/skill_01", "use"),
-        ("GET", "/v1/files/pdf", "use"), ("GET", "/v1/environments/env_1/work/poll", "use"),
+        ("GET", "/v1/files/pdf", "use"), ("GET", "/v1/environments/env_1/tasks/poll", "use"),
     ],
 )  # fmt: skip
 def test_the_servers_key_reaches_what_its_tenant_made(method: str, path: str, act: str) -> None:

@@ -350,3 +350,16 @@ def _words(node: ast.expr) -> set[str]:
 def _returned(function: ast.FunctionDef | ast.AsyncFunctionDef) -> set[str]:
     returns = (n.value for n in ast.walk(function) if isinstance(n, ast.Return))
     return {word for value in returns if value is not None for word in _words(value)}
+
+
+def test_a_decision_is_told_once_and_in_five_lines() -> None:
+    text = (ROOT / "docs/decisions.md").read_text()
+    headings = re.findall(r"^#+ (.*)$", text, re.M)
+    assert len(headings) == len(set(headings))
+    subjects = re.findall(r"^## (.*)$", text, re.M)
+    contents = text[: text.index("\n## ")]
+    assert re.findall(r"^- \[(.*)\]\(", contents, re.M) == subjects
+    for decision in re.split(r"^### ", text, flags=re.M)[1:]:
+        title, _, body = decision.partition("\n")
+        parts = re.findall(r"^- \*\*(\w+):\*\* ", body.split("\n## ")[0], re.M)
+        assert parts == ["Question", "Choice", "Why", "Cost", "Revisit"], title

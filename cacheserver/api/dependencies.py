@@ -126,7 +126,7 @@ class Gate:
                 )
             if not sent:
                 raise Unauthenticated(message)
-            message = f"what was sent is no admin key, or is over, or was revoked; {message}"
+            message = f"the key sent is no admin key, has expired or was revoked; {message}"
             raise self.wrong(request, message, "admin key")
         if not allows(admin.role, needed):
             raise Forbidden(
@@ -214,9 +214,7 @@ class Gate:
             )
         key = await self._tenants.key(plain)
         if key is None:
-            raise self.wrong(
-                request, "the cacheserver key is not known, or is over, or was revoked"
-            )
+            raise self.wrong(request, "the cacheserver key is unknown, has expired or was revoked")
         return _of_key(await self._tenants.of_caller(key.tenant), key)
 
     def wrong(self, request: HTTPConnection, message: str, kind: str = "key") -> WrongKey:

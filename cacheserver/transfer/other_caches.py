@@ -11,12 +11,13 @@ import sqlite3
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
-from urllib.parse import quote
+from urllib.parse import quote, urlsplit
 
 from cacheserver.core.errors import SettingsError
 from cacheserver.transfer.records import Found, Problem, record_of
 
 if TYPE_CHECKING:  # the base install has none
+    import redis
     from redis import Redis
 
 # Of GPTCache's `SQLStorage`; `gptcache` is its default prefix. `answer_type` 0 is a text; others
@@ -84,7 +85,26 @@ def read_redisvl(url: str, name: str, *, password: str | None = None) -> Iterato
     except ValueError:  # it may quote the URL
         raise NoStore("the address must be like `redis://HOST:6379/0`") from None
     except redis.RedisError as error:
-        raise NoStore(f"the store cannot be read: {type(error).__name__}") from error
+        raise NoStore(f"the Redis at {_place(url)} cannot be read: {_why(error)}") from error
+
+
+def _place(url: str) -> str:
+    """Return host and port of a URL, or the path of a socket; never the password."""
+    parts = urlsplit(url)
+    return f"{parts.hostname}:{parts.port or 6379}" if parts.hostname else parts.path
+
+
+def _why(error: redis.RedisError) -> str:
+    import redis
+
+    match error:
+        case redis.AuthenticationError():
+            return "it refused the user or the password"
+        case redis.TimeoutError():
+            return "it did not answer in time"
+        case redis.ConnectionError():
+            return "no connection"
+    return type(error).__name__
 
 
 def _hashes(store: Redis, keys: list[bytes]) -> Iterator[Found]:

@@ -14,6 +14,15 @@ ROOT_PAGES = {
     "CONTRIBUTING.md": "contributing.md",
     "CHANGELOG.md": "changes.md",
 }
+# A picture in two schemes, as GitHub shows it, and as Furo does.
+_PICTURE = re.compile(
+    r'<picture>\s*<source media="\(prefers-color-scheme: dark\)" srcset="(?P<dark>[^"]+)">'
+    r'\s*<img alt="(?P<alt>[^"]+)" src="(?P<light>[^"]+)">\s*</picture>'
+)
+_IMAGES = (
+    "```{image} \\g<light>\n:class: only-light\n:alt: \\g<alt>\n```\n\n"
+    "```{image} \\g<dark>\n:class: only-dark\n:alt: \\g<alt>\n```"
+)
 _LINK = re.compile(r"(?<!!)\[((?:[^\[\]]|\[[^\]]*\])*)\]\(([^)\s]+)\)")
 
 
@@ -28,7 +37,7 @@ def assemble(root: Path, source: Path) -> None:
 
 
 def turned(text: str, *, at_root: bool) -> str:
-    """Return a page with links as they are in the site. Files of code lose theirs."""
+    """Return a page with its links and pictures as in the site; links to code become words."""
 
     def turn(link: re.Match[str]) -> str:
         words, target = link[1], link[2]
@@ -44,4 +53,4 @@ def turned(text: str, *, at_root: bool) -> str:
             return words
         return f"[{words}]({ours}{'' if ours == 'index.md' else hash + anchor})"
 
-    return _LINK.sub(turn, text)
+    return _LINK.sub(turn, _PICTURE.sub(_IMAGES, text))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -17,8 +18,37 @@ from scripts.evaluation.report import Found, Row
 
 # Colours that stay apart in grey and to most eyes (Okabe and Ito).
 _OURS, _ORANGE, _GREY, _GREEN, _RED = "#0072B2", "#D55E00", "#777777", "#009E73", "#CC79A7"
+_STATED = (0.75, 0.80, 0.85, 0.90, 0.95)  # cosines named in the picture; more would overlap
 _LEAST = 0.05  # percent: where a share of 0 stands on a logarithmic axis
 _DOTS = 130  # an inch
+
+
+@dataclass(frozen=True, slots=True)
+class _Scheme:
+    """The colours of a picture that a page shows in light or in dark."""
+
+    suffix: str = ""
+    ours: str = _OURS
+    other: str = _GREY
+    rules: dict[str, str] = field(default_factory=dict)  # of matplotlib
+
+
+_DARK_GROUND, _DARK_INK = "#131416", "#cfd0d0"  # of the site's dark theme, Furo's
+_SCHEMES = (
+    _Scheme(),
+    _Scheme(
+        "-dark",
+        ours="#56B4E9",  # Okabe and Ito's lighter blue
+        other="#a0a0a0",
+        rules={
+            **dict.fromkeys(
+                ("figure.facecolor", "axes.facecolor", "savefig.facecolor"), _DARK_GROUND
+            ),
+            **dict.fromkeys(("text.color", "axes.labelcolor", "axes.edgecolor"), _DARK_INK),
+            **dict.fromkeys(("xtick.color", "ytick.color", "grid.color"), _DARK_INK),
+        },
+    ),
+)
 
 
 def draw(found: Found, to: Path) -> Iterator[Path]:
@@ -26,8 +56,9 @@ def draw(found: Found, to: Path) -> Iterator[Path]:
     to.mkdir(parents=True, exist_ok=True)
     rows = found.streams
     compared = list(dict.fromkeys(row.stream for row in rows if row.way.startswith("static")))
-    if compared:
-        yield _streams(compared, rows, to / "streams.png")
+    for scheme in _SCHEMES if compared else ():
+        with pyplot.rc_context(scheme.rules):
+            yield _streams(compared, rows, to / f"streams{scheme.suffix}.png", scheme)
     if any(row.way.startswith("ours") for row in rows):
         yield _targets(rows, to / "targets.png")
     if found.pairs:
@@ -36,26 +67,29 @@ def draw(found: Found, to: Path) -> Iterator[Path]:
         yield _log(found.logs[0], to / "log.png")
 
 
-def _streams(names: Sequence[str], rows: Sequence[Row], to: Path) -> Path:
+def _streams(names: Sequence[str], rows: Sequence[Row], to: Path, scheme: _Scheme) -> Path:
     """Plot the hit share of each way against its share of wrong hits."""
     figure, panels = _panels(len(names), "Hits against wrong hits, every way on the same requests")
     for panel, name in zip(panels, names, strict=True):
         mine = [row for row in rows if row.stream == name]
         static = sorted((r for r in mine if r.way.startswith("static")), key=lambda r: r.hits)
-        _line(panel, static, "o-", _GREY, "static cosine 0.60 to 0.99")
-        _line(panel, _ours(mine), "D-", _OURS, "ours, a dot for each target")
+        _line(panel, static, "o-", scheme.other, "a threshold on the cosine")
+        _line(panel, _ours(mine), "D-", scheme.ours, "cacheserver, by error target")
         for way, mark, colour in (("GPTCache", "X", _RED), ("vCache", "^", _GREEN)):
             _line(panel, [r for r in mine if r.way.startswith(way)], mark, colour, None)
+        for row in _ours(mine):
+            _note(panel, row, f"{100 * (row.target or 0):g}%", below=True, color=scheme.ours)
+        for row in static:
+            cosine = float(row.way.split()[1])
+            if cosine in _STATED:
+                _note(panel, row, row.way.removeprefix("static "), color=scheme.other)
         for row in mine:
-            if row.way.startswith(("GPTCache", "vCache")):
-                at = (100 * row.hits, _shown(row.wrong))
-                right = row.hits > 0.5
-                panel.annotate(
-                    row.way, at, xytext=(-7 if right else 7, 4), textcoords="offset points",
-                    ha="right" if right else "left", fontsize=8,
-                )  # fmt: skip
+            if row.way.startswith("vCache"):
+                _note(panel, row, row.way, below=True)
+            if row.way.startswith("GPTCache"):
+                _note(panel, row, row.way)
             if row.way == "perfect decision":
-                panel.axvline(100 * row.hits, color="black", linestyle=":", linewidth=1)
+                panel.axvline(100 * row.hits, color=_ink(), linestyle=":", linewidth=1)
                 panel.text(
                     100 * row.hits - 1,
                     0.07,
@@ -64,11 +98,25 @@ def _streams(names: Sequence[str], rows: Sequence[Row], to: Path) -> Path:
                     ha="right",
                     fontsize=8,
                 )
-        panel.axhline(1, color="black", linewidth=0.8, alpha=0.5)
         panel.set(title=name, xlabel="hits by similarity, % of requests", xlim=(0, 100))
         panel.set_ylabel("wrong, % of hits (bars: 95%)")
         _percent_scale(panel, (_LEAST, 60))
     return _save(figure, panels, to)
+
+
+def _note(
+    panel: Any, row: Row, text: str, *, below: bool = False, color: str | None = None
+) -> None:
+    """Write beside a dot: below it to the right, or above it to the left."""
+    panel.annotate(
+        text, (100 * row.hits, _shown(row.wrong)), xytext=(6, -11) if below else (-6, 5),
+        textcoords="offset points", ha="left" if below else "right", fontsize=9,
+        color=color or _ink(),
+    )  # fmt: skip
+
+
+def _ink() -> str:
+    return str(pyplot.rcParams["text.color"])
 
 
 def _targets(rows: Sequence[Row], to: Path) -> Path:
@@ -90,14 +138,14 @@ def _targets(rows: Sequence[Row], to: Path) -> Path:
                 fmt="o", color=_kind_colour(kind), markersize=4.5,
                 capsize=2, linewidth=1, label=kind,
             )  # fmt: skip
-        panel.plot((0.5, 16), (0.5, 16), color="black", linewidth=0.8)
-        panel.fill_between((0.5, 16), (0.5, 16), 60, color=_RED, alpha=0.10, linewidth=0)
+        panel.plot((0.4, 16), (0.4, 16), color="black", linewidth=0.8)
+        panel.fill_between((0.4, 16), (0.4, 16), 60, color=_RED, alpha=0.10, linewidth=0)
         panel.text(0.56, 22, "missed", fontsize=9, color="#993366")
         panel.set_xscale("log")
-        panel.set_xticks([1, 2, 5, 10], ["1%", "2%", "5%", "10%"])
+        panel.set_xticks([0.5, 1, 2, 5, 10], ["0.5%", "1%", "2%", "5%", "10%"])
         panel.minorticks_off()
         panel.set(title=base, xlabel="target", ylabel="wrong, % of hits (bars: 95%)")
-        panel.set_xlim(0.5, 16)
+        panel.set_xlim(0.4, 16)
         _percent_scale(panel, (_LEAST, 60))
     return _save(figure, panels, to, columns=5)
 

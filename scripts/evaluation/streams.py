@@ -59,7 +59,7 @@ class Streams:
             kept = [row for row in swept if row.wrong <= target and row.hits]
             best = max(kept, key=lambda row: row.hits, default=None)
             said = "none" if best is None else f"{best.way}, {100 * best.hits:.1f}% hits"
-            print(f"{name}: best static threshold with at most {target:.0%} wrong: {said}")
+            print(f"{name}: best static threshold with at most {100 * target:g}% wrong: {said}")
         self._each(name, "GPTCache 0.60", None, plain, _static(baselines.GPTCACHE))
         vcache = f"vCache {DEFAULT:.0%}"
         self._each(name, vcache, DEFAULT, plain, lambda t, seed: baselines.vcache(t, DEFAULT, seed))
@@ -81,7 +81,7 @@ class Streams:
             for seed in seeds:
                 made[seed] = made.get(seed) or traffic(seed)
             chosen = [made[seed] for seed in seeds]
-            way, settings = f"ours {target:.0%}", Settings(target=target)
+            way, settings = f"ours {100 * target:g}%", Settings(target=target)
             self._each(name, way, target, chosen, _ours(settings))
 
     def _each(

@@ -271,7 +271,7 @@ async def test_without_the_setting_a_named_key_is_enough(tmp_path: Path) -> None
         assert got.status_code == 200
         wrong = await house.http.get("/admin/v1/keys", headers={"x-api-key": "csa_wrong"})
         assert wrong.status_code == 401
-        assert "no admin key, or is over" in wrong.json()["error"]["message"]
+        assert "no admin key, has expired" in wrong.json()["error"]["message"]
 
 
 async def test_the_trail_has_no_secret_and_no_text_and_tells_before_and_after(

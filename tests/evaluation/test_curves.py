@@ -34,7 +34,8 @@ def test_there_is_a_picture_for_each_part_that_was_run(tmp_path: Path) -> None:
     log = logs.Figures("log", 4, day[2], {}, {}, [day], 2, (0.1, 0.2), [])
     found = Found(streams, [figures()], [log], [])
     written = list(curves.draw(found, tmp_path))
-    assert {path.name for path in written} == {"streams.png", "targets.png", "pairs.png", "log.png"}
+    names = {"streams.png", "streams-dark.png", "targets.png", "pairs.png", "log.png"}
+    assert {path.name for path in written} == names
     assert all(path.read_bytes().startswith(b"\x89PNG") for path in written)
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 
 from scripts.docs_site import http_reference, pages
@@ -24,6 +26,18 @@ from tests.models import ROOT
 )  # fmt: skip
 def test_a_link_leads_to_the_page_in_the_site(link: str, at_root: bool, turned: str) -> None:
     assert pages.turned(link, at_root=at_root) == turned
+
+
+def test_each_picture_of_two_schemes_is_shown_in_its_own() -> None:
+    text = (ROOT / "docs/deciding.md").read_text()
+    shown = pages.turned(text, at_root=False)
+    assert "<picture>" in text
+    assert "<picture>" not in shown
+    for scheme in ("light", "dark"):
+        picture = re.search(rf"```{{image}} (\S+)\n:class: only-{scheme}\n:alt: \w", shown)
+        assert picture is not None
+        assert picture[1].endswith(f"-{scheme}.webp")
+        assert (ROOT / "docs" / picture[1]).is_file()
 
 
 def test_every_route_is_in_the_reference() -> None:

@@ -85,8 +85,9 @@ async def test_a_cache_of_redisvl_gives_what_is_for_all(url: str, redis: Connect
 
 
 def test_a_store_that_is_away_says_so() -> None:
-    with pytest.raises(NoStore, match="cannot be read"):
-        list(read_redisvl("redis://127.0.0.1:1", "llmcache"))
+    with pytest.raises(NoStore, match=r"Redis at 127\.0\.0\.1:1 .*no connection") as away:
+        list(read_redisvl("redis://:secret@127.0.0.1:1", "llmcache"))
+    assert "secret" not in str(away.value)
 
 
 async def test_a_password_comes_beside_the_address(url: str, redis: Connection) -> None:
@@ -94,7 +95,7 @@ async def test_a_password_comes_beside_the_address(url: str, redis: Connection) 
     await command(redis, "CONFIG", "SET", "requirepass", "secret")
     try:
         found = await asyncio.to_thread(lambda: list(read_redisvl(url, "cache", password="secret")))
-        with pytest.raises(NoStore, match="AuthenticationError"):
+        with pytest.raises(NoStore, match="refused the user or the password"):
             await asyncio.to_thread(lambda: list(read_redisvl(url, "cache")))
     finally:
         await command(redis, "CONFIG", "SET", "requirepass", "")

@@ -102,7 +102,7 @@ async def sign_in(request: Request) -> Response:
     access: PageAccess = state.admins.page
     kind = await access.kind_of(key) if key.isascii() and key.isprintable() else None
     if kind is None:
-        raise state.gate.wrong(request, "the key is not known, or is over, or was revoked")
+        raise state.gate.wrong(request, "the key is unknown, has expired or was revoked")
     token, _ = await access.sessions.create(kind, key)
     found = await access.signed_in(token)
     response = JSONResponse(_shown(state, found), headers={"cache-control": "no-store"})

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Self
 
@@ -50,13 +50,18 @@ class StreamReply:
         lost: int = 0,
         *,
         failed: Callable[[], None] = lambda: None,
+        recording: Callable[[bytes], Awaitable[None] | None] = lambda raw: None,
     ) -> None:
-        """`failed` is called where the stream breaks off, or Claude ends it with an error."""
+        """`failed` is called where the stream breaks off, or Claude ends it with an error.
+
+        `recording` is called with each event, and returns what is to be awaited before it leaves.
+        """
         self.lost = lost  # earlier tries that were sent and never answered
         self.whole: bytes | None = None  # what came in one piece: it is no stream
         self._response = response
         self._chunks = response.aiter_bytes()
         self._failed = failed
+        self._recording = recording
         self._watch: Callable[[bytes], None] | None = None
         self.headers: Mapping[str, str] = passed_back(response.headers)
 
@@ -81,6 +86,8 @@ class StreamReply:
             error.lost = self.lost + 1  # it was answered, and what it cost never came
             raise
         self.whole = bytes(body)
+        if (work := self._recording(self.whole)) is not None:
+            await work
 
     async def events(self) -> AsyncIterator[bytes]:
         """Yield each complete event as received, with blank line and pings.
@@ -96,8 +103,12 @@ class StreamReply:
                             self._failed()
                         if self._watch is not None:
                             self._watch(event)
+                        if (work := self._recording(event)) is not None:
+                            await work
                         yield event
             for event in cut.end():
+                if (work := self._recording(event)) is not None:
+                    await work
                 yield event
         except UpstreamError:
             self._failed()

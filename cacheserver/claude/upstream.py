@@ -91,6 +91,9 @@ class Upstream:
         self._max_concurrent = max_concurrent
         # Called before each call; raises `UpstreamError` for one that must not be made.
         self.guard: Callable[[Call], Awaitable[None]] | None = None
+        # Called with each message, event and line of a batch before it is passed on; returns what
+        # is to be awaited first, if anything.
+        self.recording: Callable[[Call, bytes], Awaitable[None] | None] = lambda call, raw: None
         # Beside the slots: what is passed on may go up or come down for minutes, without a model.
         self.relays = Slots(limit=max_concurrent, max_waiting=max_waiting, max_wait_s=max_wait_s)
         self._sdk: Sdk | CloudSdk | None = None
@@ -104,7 +107,10 @@ class Upstream:
         does not move, `CircuitOpen` while Claude is not asked.
         """
         async with self._response("POST", _MESSAGES, call, retries=call.retries) as response:
-            return _reply(response, lost=call.tries.lost)
+            reply = _reply(response, lost=call.tries.lost)
+        if (work := self.recording(call, reply.body)) is not None:
+            await work
+        return reply
 
     @asynccontextmanager
     async def stream(self, call: Call) -> AsyncIterator[StreamReply]:
@@ -114,7 +120,12 @@ class Upstream:
             def failed() -> None:
                 self.breaker.broke(call.tenant, self.clock())
 
-            reply = StreamReply(response, lost=call.tries.lost, failed=failed)
+            reply = StreamReply(
+                response,
+                lost=call.tries.lost,
+                failed=failed,
+                recording=lambda raw: self.recording(call, raw),
+            )
             try:
                 await reply.read_whole()
                 yield reply
@@ -190,12 +201,16 @@ class Upstream:
                     async for chunk in response.aiter_bytes():
                         buffer += chunk
                         *lines, rest = buffer.split(b"\n")
-                        for line in lines:
-                            yield bytes(line)
+                        for line in map(bytes, lines):
+                            if (work := self.recording(call, line)) is not None:
+                                await work
+                            yield line
                         buffer = rest
                         if len(buffer) > MAX_EVENT_BYTES:
                             raise UpstreamError.shaped(502, "api_error", "a result is too large")
                     if buffer:
+                        if (work := self.recording(call, bytes(buffer))) is not None:
+                            await work
                         yield bytes(buffer)
             finally:
                 await response.aclose()

@@ -245,7 +245,7 @@ def _kinds() -> tuple[Kind, ...]:
         ),
         *_of(
             "passthrough",
-            ("made", "string", "made:<id>", "record", "ids of files; a tenant", "until deleted"),
+            ("made", "string", "made:<id>", "record", "ids of files; a tenant", "until gone"),
         ),
         *_of(
             "alerts",

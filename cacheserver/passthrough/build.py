@@ -12,6 +12,9 @@ from cacheserver.passthrough.owners import Owners
 @asynccontextmanager
 async def build(host: Host) -> AsyncIterator[Owners]:
     """Yield it; from then on no call names what another tenant made."""
-    owners = Owners(host.store.redis, prefix=host.store.prefix, clock=host.clock)
+    owners = Owners(
+        host.store.redis, prefix=host.store.prefix, clock=host.clock, counters=host.metrics
+    )
     host.claude.guard = owners.guard
+    host.claude.recording = owners.recording
     yield owners

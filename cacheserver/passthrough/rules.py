@@ -147,8 +147,15 @@ def of_everybody(item: Mapping[str, Any]) -> bool:
     return item.get("source") in ("anthropic", "anthropic_example")
 
 
-def next_cursor(page: Mapping[str, Any]) -> tuple[str, str] | None:
-    """Return the query parameter that asks for the page after this one; None: it is the last."""
+def next_cursor(page: Mapping[str, Any], *, backwards: bool = False) -> tuple[str, str] | None:
+    """Return the query parameter that asks for the page after this one; None: it is the last.
+
+    `backwards`: the list is read from its end, so the page after this one is before it.
+    """
+    if backwards:
+        if page.get("has_more") and isinstance(first := page.get("first_id"), str):
+            return "before_id", first
+        return None
     if isinstance(cursor := page.get("next_page"), str) and cursor:
         return "page", cursor
     if page.get("has_more") and isinstance(last := page.get("last_id"), str):

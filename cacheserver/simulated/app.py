@@ -105,7 +105,10 @@ def _resource_routes(claude: Claude, receive: Receive) -> list[Route]:
             sent = request.headers.get("content-type", "")
             body = None if sent.startswith("multipart/") else _json(raw)
             return _ok(kept.create(kind, raw, sent, body, who, now=now))
-        return _cursor_page(kept.listed(kind, who), request)
+        found = kept.listed(kind, who)
+        if {"after_id", "before_id"} & request.query_params.keys():  # as older versions page
+            return _page({one["id"]: one for one in found}, request)
+        return _cursor_page(found, request)
 
     async def item(request: Request) -> Response:
         who, raw, _, _ = await receive(request, MAX_UPLOAD_BYTES)

@@ -10,6 +10,7 @@ from typing import Any
 
 from cacheserver.simulated import (
     catalogue,
+    code_run,
     directives,
     promptcache,
     reply,
@@ -66,6 +67,8 @@ class Claude:
         tier = "batch" if batched else "standard"
         message = _message(draft, valid, model, use, tier=tier, origin=_origin(asked))
         _add_steps(message["usage"], asked.steps)
+        if asked.code:
+            code_run.add(message, valid, self.resources, caller, now=now)
         text = directives.last_text(valid)
         return Answer(message, use, asked.fault, hashlib.sha256(text.encode()).hexdigest()[:16])
 

@@ -10,6 +10,7 @@ directive is another question; it is left out of the echo.
     tool=NAME input=JSON  a call of that tool; without `input`, one made from the tool's schema
     cite                  a citation of the first document in the conversation
     search                a web search and its result before the text
+    code                  code that ran in a container and made a file
     refusal=CATEGORY      a refusal: before any output, or after `text`
     pause                 stop in the middle of a server tool: `pause_turn`
     stop=REASON           that stop reason, whatever the content
@@ -69,6 +70,7 @@ class Directives:
     input: Mapping[str, Any] | None = None
     cite: bool = False
     search: bool = False
+    code: bool = False
     refusal: str | None = None
     pause: bool = False
     stop: str | None = None
@@ -117,6 +119,7 @@ def _directives(found: dict[str, str]) -> Directives:
         input=orjson.loads(take("input")) if "input" in found else None,
         cite=take("cite", None) is not None,
         search=take("search", None) is not None,
+        code=take("code", None) is not None,
         refusal=take("refusal", None),
         pause=take("pause", None) is not None,
         stop=take("stop", None),

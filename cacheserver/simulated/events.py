@@ -47,6 +47,7 @@ def of(message: Mapping[str, Any]) -> list[Event]:
         "stop_details": None,
         "usage": early,
     }
+    start.pop("container", None)  # known once code has run
     found = [Event("message_start", {"type": "message_start", "message": start})]
     ping = Event("ping", {"type": "ping"})
     if not message["content"]:
@@ -67,6 +68,8 @@ def of(message: Mapping[str, Any]) -> list[Event]:
         )
         found.append(_event("content_block_stop", index=index))
     closing = {name: message[name] for name in ("stop_reason", "stop_sequence", "stop_details")}
+    if "container" in message:
+        closing["container"] = message["container"]
     usage = {name: message["usage"].get(name) for name in _LATE_USAGE}
     found.append(_event("message_delta", delta=closing, usage=usage))
     found.append(_event("message_stop"))

@@ -70,10 +70,27 @@ class Resources:
             "type": kind.removesuffix("s"),
             "created_at": datetime.fromtimestamp(now, UTC).isoformat(),
         }
-        self._kept[shown["id"]] = _Kept(caller.owner, kind, shown, content)
+        self._keep(_Kept(caller.owner, kind, shown, content))
+        return shown
+
+    def create_output(self, content: bytes, caller: Caller, *, now: float) -> str:
+        """Keep a file that code made and return its id."""
+        shown = {
+            "id": f"file_sim{secrets.token_hex(10)}",
+            "type": "file",
+            "created_at": datetime.fromtimestamp(now, UTC).isoformat(),
+            "filename": "output.txt",
+            "mime_type": "text/plain",
+            "size_bytes": len(content),
+            "downloadable": True,
+        }
+        self._keep(_Kept(caller.owner, "files", shown, content))
+        return str(shown["id"])
+
+    def _keep(self, kept: _Kept) -> None:
+        self._kept[kept.shown["id"]] = kept
         if len(self._kept) > _MOST:
             del self._kept[next(iter(self._kept))]
-        return shown
 
     def listed(self, kind: str, caller: Caller) -> list[dict[str, Any]]:
         """Return what an account has of a kind, the newest first, and what everybody has."""

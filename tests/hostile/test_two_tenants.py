@@ -171,6 +171,32 @@ async def test_another_tenants_ids_are_nobodys_and_stay_as_they_are(tmp_path: Pa
         assert await owns(house, ids, one) == before
 
 
+async def test_what_ran_at_claude_is_nobodys_to_another_tenant(tmp_path: Path) -> None:
+    async with BatchHouse.start(tmp_path) as house:
+        one, two = await house.key("one"), await house.key("two")
+        ran = (await house.ask("What is in the vault? [[sim code]]", key=one)).json()
+        output = ran["content"][1]["content"]["content"][0]["file_id"]
+        begun = (await house.ask("Begin.", key=one, thread={"type": "create"})).json()
+        block = {"type": "container_upload", "file_id": output}
+        ways: list[dict[str, Any]] = [
+            {"container": ran["container"]["id"]},
+            {"container": {"id": ran["container"]["id"]}},
+            {"thread": {"type": "continue", "previous_message_id": begun["id"]}},
+            {"messages": [{"role": "user", "content": [block]}]},
+        ]
+        before = len(house.upstream.requests)
+        for more in ways:
+            for stream in (False, True):
+                other = await house.ask("And?", key=two, stream=stream, **more)
+                assert (other.status_code, "vault" in other.text) == (404, False), other.text
+        headers = {"x-api-key": two, "anthropic-version": "2026-10-21"}
+        read = await house.http.get(f"/v1/files/{output}/content", headers=headers)
+        assert (read.status_code, "vault" in read.text) == (404, False)
+        assert len(house.upstream.requests) == before
+        for more in ways:
+            assert (await house.ask("And?", key=one, **more)).status_code == 200, more
+
+
 async def test_no_tenants_key_opens_what_is_the_admins(tmp_path: Path) -> None:
     async with BatchHouse.start(tmp_path) as house:
         key = await house.key("one")

@@ -139,6 +139,26 @@ async def test_pages_of_others_are_read_over_so_that_an_sdk_meets_no_empty_one(
     assert [item.id async for item in one.files.list(limit=2)] == [last.id, first.id]
 
 
+async def test_pages_are_read_backwards_over_those_of_others_too(house: House) -> None:
+    one, two = await house.key("one"), await house.key("two")
+    made = []
+    for key in (one, two, two, one, two, two, one):
+        file = await house.sdk(key).files.upload(file=("x.txt", b"x", "text/plain"))
+        made += [file.id] if key == one else []
+    oldest, middle, newest = made  # lists have the newest first
+
+    async def page(**asked: str | int) -> tuple[list[str], bool]:
+        headers = {"x-api-key": one, "anthropic-version": "2026-10-21"}
+        got = await house.http.get("/v1/files", params=asked, headers=headers)
+        return [item["id"] for item in got.json()["data"]], got.json()["has_more"]
+
+    assert await page(limit=1, before_id=oldest) == ([middle], True)
+    assert await page(limit=1, before_id=middle) == ([newest], False)
+    assert await page(limit=1, before_id=newest) == ([], False)
+    assert await page(limit=2, after_id=newest) == ([middle], True)
+    assert await page(limit=1, after_id=middle) == ([oldest], False)
+
+
 async def test_an_erased_tenants_files_are_nobodys_and_others_stay(house: House) -> None:
     one, two = await house.key("one"), await house.key("two")
     mine = await house.sdk(one).files.upload(file=("a.txt", b"a", "text/plain"))

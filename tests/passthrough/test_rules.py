@@ -110,5 +110,8 @@ def test_a_page_shows_no_id_that_was_filtered_out() -> None:
     assert rules.filtered(page, [])["last_id"] is None
     assert "total" not in rules.filtered({**page, "total": 2}, [])
     assert rules.next_cursor(page) == ("after_id", "b")
+    assert rules.next_cursor(page, backwards=True) == ("before_id", "a")
+    assert rules.next_cursor({**page, "has_more": False}, backwards=True) is None
+    assert rules.next_cursor({"data": [], "next_page": "page_2"}, backwards=True) is None
     assert rules.next_cursor({"data": [], "next_page": "page_2"}) == ("page", "page_2")
     assert rules.next_cursor({"data": [], "next_page": None}) is None

@@ -263,6 +263,7 @@ async def _list(relayed: _Relayed, owners: Owners, tenant: str) -> Response:
     Pages without any of these are read on, for an SDK takes an empty page for the end.
     """
     parameters = relayed.request.query_params.multi_items()
+    backwards = any(name == "before_id" for name, _ in parameters)
     for _ in range(_MOST_PAGES):
         answer = await relayed.whole(b"", urlencode(parameters))
         if not answer.is_success:
@@ -279,10 +280,11 @@ async def _list(relayed: _Relayed, owners: Owners, tenant: str) -> Response:
             if made.get(str(item.get("id"))) == mine
             or (relayed.place.kind == "skills" and rules.of_everybody(item))
         ]
-        cursor = rules.next_cursor(page)
+        cursor = rules.next_cursor(page, backwards=backwards)
         if shown or cursor is None or not items:
             return _shown(answer, json_text.dumps(rules.filtered(page, shown)))
-        parameters = [(n, v) for n, v in parameters if n not in ("page", "after_id")] + [cursor]
+        kept = [(n, v) for n, v in parameters if n not in ("page", "after_id", "before_id")]
+        parameters = [*kept, cursor]
     raise Forbidden(
         f"none of the first {_MOST_PAGES} pages of this account's list has any of yours; ask for "
         "more on a page (`limit`), or keep the ids"

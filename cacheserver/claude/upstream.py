@@ -224,7 +224,7 @@ class Upstream:
     async def load(self) -> Sdk | CloudSdk:
         """Import the SDK in a thread, which takes it a second once; the first call does so too."""
         if self._sdk is None:
-            made = await asyncio.to_thread(_imported, self._cloud)
+            made = await asyncio.to_thread(_imported, self._cloud, self._on_event)
             if self._sdk is None:  # or another call was faster
                 self._sdk = made(self._base_url, self._max_concurrent, self._timeout_s)
                 if self._closed:  # meanwhile
@@ -341,7 +341,9 @@ class Upstream:
         return response
 
 
-def _imported(cloud: Cloud | None) -> Callable[[str, int, float], Sdk | CloudSdk]:
+def _imported(
+    cloud: Cloud | None, on_event: Callable[[str], None]
+) -> Callable[[str, int, float], Sdk | CloudSdk]:
     if cloud is None:
         from cacheserver.claude.sdk import Sdk
 
@@ -351,7 +353,7 @@ def _imported(cloud: Cloud | None) -> Callable[[str, int, float], Sdk | CloudSdk
 
     if cloud.name == "bedrock":
         bedrock_events.load()
-    return partial(CloudSdk, cloud)
+    return partial(CloudSdk, cloud, on_event=on_event)
 
 
 def _good(error: UpstreamError, *, probe: bool) -> bool | None:

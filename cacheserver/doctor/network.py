@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import Mapping
 from email.utils import parsedate_to_datetime
@@ -78,8 +79,11 @@ def check_upstream(settings: Settings) -> list[Check]:
         return [failed("upstream", "a setting is missing", str(error))]
     if chosen.base_url is None:
         return [ok("upstream", "a simulated Claude; its answers are made up")]
-    if chosen.cloud is not None:  # it answers only what is signed, and nothing for free
-        return [skipped("upstream", f"{chosen.name} is asked through its own client")]
+    if chosen.cloud is not None:  # it answers only what its own client signs
+        from cacheserver.doctor.cloud import check_cloud
+
+        checking = check_cloud(chosen.cloud, chosen.base_url, settings.default_model)
+        return [asyncio.run(checking)]
     headers = {"anthropic-version": _API_VERSION}
     if settings.credentials == "server" and (secret := settings.anthropic_api_key) is not None:
         headers["x-api-key"] = secret.get_secret_value()

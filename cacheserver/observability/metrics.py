@@ -26,6 +26,9 @@ OUTCOMES = ("exact", "semantic", "coalesced", "stale", "miss", "bypass", "failed
 UPSTREAM_EVENTS = (
     *("retry", "abandoned", "queue-full", "queue-wait", "circuit-open"),
     *("opened", "closed"),  # the circuit breaker
+    # Calls that a cloud's client could not send (`claude.platforms.failures`).
+    *("credentials-missing", "credentials-expired", "credentials-unreachable"),
+    *("region-wrong", "client-failed"),
 )
 
 # From an exact hit (under 1 ms) to the longest stream Claude is given time for (600 s).

@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from typing import Any, Final, cast
 
 import anthropic
 import httpx2
 
-from cacheserver.claude.platforms import bedrock_events
+from cacheserver.claude.platforms import bedrock_events, failures
+from cacheserver.claude.platforms.failures import Cause
 from cacheserver.claude.platforms.rules import (
     CALLED,
     LEFT_OUT,
@@ -50,8 +51,18 @@ _TYPES: Final[Mapping[int, str]] = {
 class CloudSdk:
     """The SDK's client for a cloud. `messages` is itself, as `Sdk` has it."""
 
-    def __init__(self, cloud: Cloud, base_url: str, max_concurrent: int, timeout_s: float) -> None:
+    def __init__(
+        self,
+        cloud: Cloud,
+        base_url: str,
+        max_concurrent: int,
+        timeout_s: float,
+        *,
+        on_event: Callable[[str], None] = lambda event: None,
+    ) -> None:
+        """`on_event` is called with the cause of each request that could not be sent."""
         self._cloud = cloud
+        self._on_event = on_event
         self._timeout_s = timeout_s
         self._client = _client(cloud, base_url, http_client(base_url, max_concurrent))
         # ANTHROPIC_CUSTOM_HEADERS, which the SDK reads whatever its arguments say.
@@ -117,13 +128,8 @@ class CloudSdk:
             )
         except anthropic.APIStatusError as error:
             raise _shaped(error.response) from None
-        except _credential_errors() as error:
-            logger.error("no credentials for %s: %s", self._called, type(error).__name__)
-            raise UpstreamError(
-                502,
-                _error("api_error", f"this server has no credentials for {self._called}"),
-                {"content-type": "application/json", "x-should-retry": "false"},
-            ) from error
+        except _client_errors() as error:
+            raise self._unsent(failures.cause(error), error) from error
         response = cast(httpx2.Response, opened)
         return bedrock_events.as_sse(response) if self._cloud.name == "bedrock" else response
 
@@ -139,6 +145,17 @@ class CloudSdk:
         body["model"] = self._cloud.model_id(str(body.get("model", "")))
         body["anthropic_version"] = VERSIONS[self._cloud.name]
         return body
+
+    def _unsent(self, cause: Cause, error: Exception) -> UpstreamError:
+        """Return the error for a request that the cloud's own client could not send."""
+        self._on_event(cause)
+        message = failures.message(cause, self._cloud.name)
+        # Not the error's text, which may quote the request.
+        logger.error("%s (%s)", message, type(error).__name__)
+        headers = {"content-type": "application/json"}
+        if cause in failures.LASTING:
+            headers["x-should-retry"] = "false"
+        return UpstreamError(502, _error("api_error", message), headers)
 
     @property
     def _called(self) -> str:
@@ -172,9 +189,9 @@ def _client(
     )
 
 
-def _credential_errors() -> tuple[type[Exception], ...]:
-    """Return what the clouds' own libraries raise where there are no credentials."""
-    found: list[type[Exception]] = [RuntimeError, ValueError]  # the SDK's own, for none
+def _client_errors() -> tuple[type[Exception], ...]:
+    """Return what the SDK's client and the clouds' libraries raise before they send a request."""
+    found: list[type[Exception]] = [RuntimeError, ValueError]  # the SDK's own
     try:
         from botocore.exceptions import BotoCoreError
 

@@ -56,6 +56,7 @@ class Cloud:
     error_frame: bool = False
     public_key: bytes = b""
     tokens_given: int = 0
+    closed: bool = False  # the service account
 
     @property
     def app(self) -> Starlette:
@@ -149,6 +150,8 @@ class Cloud:
             form["assertion"][0], certs=self.public_key, audience=_AUDIENCE
         )
         assert claims["iss"] == "cacheserver@example.iam"
+        if self.closed:
+            return JSONResponse({"error": "invalid_grant"}, 400)
         self.tokens_given += 1
         return JSONResponse({"access_token": TOKEN, "expires_in": 3600, "token_type": "Bearer"})
 

@@ -68,6 +68,14 @@ def test_each_file_that_compose_mounts_is_there_and_each_secret_is_declared() ->
     assert {name for one in services.values() for name in one.get("secrets", ())} == {"admin_key"}
 
 
+def test_compose_refuses_to_start_grafana_with_its_default_password() -> None:
+    for name, service in compose()["services"].items():
+        for variable, value in service.get("environment", {}).items():
+            if variable.endswith("PASSWORD"):
+                assert re.fullmatch(r"\$\{\w+:\?.+\}", value), (name, variable)
+    assert "/.env" in (ROOT / ".gitignore").read_text().splitlines()
+
+
 def compose() -> dict[str, Any]:
     found: dict[str, Any] = yaml.safe_load((ROOT / "compose.yaml").read_text())
     return found

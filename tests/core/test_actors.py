@@ -93,10 +93,17 @@ def test_two_spellings_of_a_name_are_one_user(one: str, other: str) -> None:
     assert actor({"user_id": one}) == actor({"user_id": other}) is not None
 
 
-def test_two_names_on_one_request_are_refused() -> None:
-    with pytest.raises(BadRequest) as refused:
-        actor({"user_id": "ann"}, header="bob")
-    assert refused.value.field == "metadata.user_id"
+def test_the_header_goes_before_what_a_program_wrote_into_the_body() -> None:
+    session = '{"device_id":"d","session_id":"s"}'
+    assert actor({"user_id": session}, header="bob") == actor(header="bob")
+    assert actor({"user_id": session}) not in (None, actor(header="bob"))
+    by_key = Tenant("acme", actors="key")
+    assert actor({"user_id": "a"}, header="b", tenant=by_key, key_id="k") == (
+        actor(tenant=by_key, key_id="k")
+    )
+
+
+def test_two_names_of_our_own_on_one_request_are_refused() -> None:
     with pytest.raises(BadRequest) as refused:
         query_controls({"actor": "ann"}, {"x-cache-actor": "bob"})
     assert refused.value.field == "actor"

@@ -49,6 +49,7 @@ from cacheserver.verification import command as verify_command
 
 if TYPE_CHECKING:  # the base install, a client, has none of what these need
     from cacheserver.config.settings import Settings
+    from cacheserver.storage.connection import Connection
 
 SETTINGS_PAGE = """# Settings
 
@@ -187,13 +188,19 @@ def _parser() -> argparse.ArgumentParser:
     completion.add_argument("shell", choices=("bash", "zsh", "fish"), help="the shell")
     completion.set_defaults(run=lambda args: _completion(parser, args.shell))
 
-    line = CommandLine(commands, configured, _settings_of)
+    line = CommandLine(commands, configured, _settings_of, _record)
     for module, feature in COMMANDS:
         before = set(commands.choices)
         module.add(line)
         for name in commands.choices.keys() - before:
             commands.choices[name].set_defaults(feature=feature)
     return parser
+
+
+async def _record(redis: Connection, settings: Settings, command: str) -> None:
+    from cacheserver.tenants.audit_trail import AuditTrail, by_command
+
+    await AuditTrail(redis, prefix=settings.redis_prefix).add(by_command(command))
 
 
 def _refuse_switched_off(args: argparse.Namespace) -> None:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any, Final, Protocol
@@ -19,6 +19,7 @@ from cacheserver.core.errors import CacheServerError, CallerError, SettingsError
 
 if TYPE_CHECKING:
     from cacheserver.config.settings import Settings
+    from cacheserver.storage.connection import Connection
 
 # Exit statuses, as grep, ruff and pytest have 0, 1 and 2; docs/command-line.md explains them.
 OK: Final = 0
@@ -41,6 +42,8 @@ class CommandLine:
     commands: Any  # argparse's subparsers
     configured: argparse.ArgumentParser  # a parent with `--config`
     settings_of: Callable[[argparse.Namespace], Settings]  # those in force for `--config`
+    # Records a command that changes the store in its audit trail: store, settings, command.
+    record: Callable[[Connection, Settings, str], Awaitable[None]]
 
 
 class CommandModule(Protocol):

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-import argparse
 import asyncio
-from typing import TYPE_CHECKING
+from collections.abc import Awaitable, Callable
+from typing import TYPE_CHECKING, TypeAlias
 
 from cacheserver.core.command_line import CommandLine, add_command, say
-from cacheserver.core.errors import SettingsError
+from cacheserver.core.errors import CacheServerError, SettingsError
 
 if TYPE_CHECKING:
     from cacheserver.config.settings import Settings
+    from cacheserver.storage.connection import Connection
+
+Recording: TypeAlias = "Callable[[Connection, Settings, str], Awaitable[None]]"
 
 
 def add(line: CommandLine) -> None:
@@ -21,18 +24,21 @@ def add(line: CommandLine) -> None:
         help="cut off damaged data that keeps the server from starting",
         example="cacheserver repair",
     )
-    repair.set_defaults(run=_run)
+    repair.set_defaults(run=lambda args: _run(line))
 
 
-def _run(args: argparse.Namespace) -> int:
+def _run(line: CommandLine) -> int:
     from cacheserver.config import settings as config
 
-    asyncio.run(repair(config.load()))
+    asyncio.run(repair(config.load(), line.record))
     return 0
 
 
-async def repair(settings: Settings) -> None:
-    """Cut off what damages the embedded store's files. Raises `SettingsError`."""
+async def repair(settings: Settings, record: Recording) -> None:
+    """Cut off what damages the embedded store's files. Raises `SettingsError`.
+
+    It is recorded afterwards, for the trail is in the store that was damaged.
+    """
     from cacheserver.embedded.store import EmbeddedStore
 
     if settings.redis_url is not None:
@@ -42,4 +48,26 @@ async def repair(settings: Settings) -> None:
     done = await EmbeddedStore(settings.data_dir).repair()
     for sentence in done:
         say(sentence)
-    say("The store can be started." if done else "There is no damage.")
+    if not done:
+        say("There is no damage.")
+        return
+    try:
+        await _recorded(settings, record)
+    except CacheServerError as error:
+        say(f"The repair is not in the audit trail: {error}")
+    else:
+        say("The store can be started.")
+
+
+async def _recorded(settings: Settings, record: Recording) -> None:
+    """Record the repair, for which the store is started. Raises `SettingsError`, `StoreError`."""
+    from cacheserver.config import settings as config
+    from cacheserver.embedded import command_connection
+
+    async with command_connection.open_connection(
+        None,
+        data_dir=settings.data_dir,
+        prefix=settings.redis_prefix,
+        tls=config.tls(settings),
+    ) as redis:
+        await record(redis, settings, "repair")

@@ -11,10 +11,10 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-from collections.abc import AsyncIterator, Callable, Coroutine
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from cacheserver.core.command_line import CommandLine, add_command, say
 from cacheserver.core.errors import SettingsError
@@ -22,8 +22,10 @@ from cacheserver.core.errors import SettingsError
 if TYPE_CHECKING:
     from cacheserver.config.settings import Settings
     from cacheserver.encryption.data_keys import DataKeys
+    from cacheserver.storage.connection import Connection
 
 Say = Callable[[str], None]
+Recording: TypeAlias = "Callable[[Connection, Settings, str], Awaitable[None]]"
 
 
 def add(line: CommandLine) -> None:
@@ -40,7 +42,7 @@ def add(line: CommandLine) -> None:
         parents=[line.configured],
     )
     again.set_defaults(
-        run=lambda args: _run(args, lambda settings: rotate(settings, say)),
+        run=lambda args: _run(args, lambda settings: rotate(settings, say, line.record)),
         interrupted="keys are whole, some under each master key; run it again to go on",
     )
     keys = add_command(
@@ -65,9 +67,13 @@ def _run(args: argparse.Namespace, work: Callable[[Settings], Coroutine[Any, Any
     return 0
 
 
-async def rotate(settings: Settings, say: Say) -> None:
-    """Rotate the keys of every tenant. Raises `SettingsError`, `StoreError`."""
-    async with _keys(settings) as keys:
+async def rotate(settings: Settings, say: Say, record: Recording) -> None:
+    """Rotate the keys of every tenant. Raises `SettingsError`, `StoreError`.
+
+    It is recorded first, so that one that was killed half way is in the audit trail too.
+    """
+    async with _keys(settings) as (keys, redis):
+        await record(redis, settings, "encryption rotate")
         tenants = await keys.tenants()
         for tenant in tenants:
             await keys.rotate(tenant)
@@ -81,14 +87,14 @@ async def save_keys(settings: Settings, path: Path, say: Say) -> None:
     """Write the tenants' keys to `path`. Raises `SettingsError`, `StoreError`."""
     from cacheserver.encryption import key_file
 
-    async with _keys(settings) as keys:
+    async with _keys(settings) as (keys, _):
         rows = await keys.rows()
         key_file.write(path, rows)
         say(f"{path}: {len(rows)} keys, each wrapped by the master key.")
 
 
 @asynccontextmanager
-async def _keys(settings: Settings) -> AsyncIterator[DataKeys]:
+async def _keys(settings: Settings) -> AsyncIterator[tuple[DataKeys, Connection]]:
     from cacheserver.config import settings as config
     from cacheserver.embedded import command_connection
     from cacheserver.encryption.build import read_master_keys
@@ -102,4 +108,4 @@ async def _keys(settings: Settings) -> AsyncIterator[DataKeys]:
     async with command_connection.open_connection(
         url, data_dir=settings.data_dir, prefix=prefix, tls=config.tls(settings)
     ) as redis:
-        yield DataKeys(redis, prefix=prefix, masters=masters)
+        yield DataKeys(redis, prefix=prefix, masters=masters), redis

@@ -76,6 +76,7 @@ def shown(
     explained: dict[str, Any] = {
         "kind": kind,
         "reason": reason,
+        "why": reason,
         "similarity": None,
         "question": None,
         "age_s": None,
@@ -92,6 +93,7 @@ def shown(
         explained |= {name: chosen[name] for name in ("similarity", "question", "age_s")}
         explained["candidate"] = chosen["entry"]
         explained |= {name: chosen[name] for name in ("veto", "supported", "corroborated")}
+        explained["why"] = why(reason, chosen["veto"])
         explained["pinned"] = pinned
         if chosen["probability"] is not None and chosen["evidence"] is not None:
             explained["probability"] = chosen["probability"]
@@ -100,6 +102,14 @@ def shown(
         explained["basis"] = basis
     explained["candidates"] = candidates
     return explained
+
+
+def why(reason: str, veto: str | None) -> str:
+    """Return a decision's reason in short, with the veto if that decided.
+
+    The nearest candidate may be vetoed while a likelier one decided: then its veto is not the why.
+    """
+    return f"{reason}: {veto}" if reason == "vetoed" and veto is not None else reason
 
 
 def for_caller(

@@ -84,7 +84,7 @@ def _row(one: Mapping[str, Any]) -> tuple[object, ...]:
         output.moment(one["at"]),
         one.get("tenant", ""),
         one["outcome"],
-        decision["reason"],
+        _why(decision),
         output.number(similarity),
         output.number(probability),
         output.dollars(one.get("would_have_saved_usd", one["saved_usd"])),
@@ -107,7 +107,7 @@ def _show(args: argparse.Namespace, server: Server) -> int:
     output.print_facts(
         {
             "asked": one.get("asked"),
-            "outcome": f"{one['outcome']} ({decision['reason']})",
+            "outcome": f"{one['outcome']} ({_why(decision)})",
             "served": decision.get("question"),
             "similarity": output.number(decision.get("similarity")),
             "probability": output.number(decision.get("probability")),
@@ -128,6 +128,11 @@ def _show(args: argparse.Namespace, server: Server) -> int:
         head = ("SIM", "PROB", "VETO", "ENTRY", "QUESTION")
         output.print_table(head, [_candidate(candidate) for candidate in candidates])
     return OK
+
+
+def _why(decision: Mapping[str, Any]) -> str:
+    """Return the reason in short. A record of an earlier version has only the reason."""
+    return str(decision.get("why", decision["reason"]))
 
 
 def _candidate(one: Mapping[str, Any]) -> tuple[object, ...]:

@@ -40,16 +40,45 @@ async def test_a_tenant_and_the_budgets_are_drawn_and_accessible(
     assert found == {}
 
 
-async def test_the_tenant_of_callers_without_a_key_is_not_offered_for_deletion(
+async def test_the_tenant_of_callers_without_a_key_is_emptied_and_stays(
     admin: AdminPage, house: House
 ) -> None:
     await house.key("shop")
     await admin.open("tenants", tenant="shop")
     await expect(admin.main.get_by_role("button", name="Delete")).to_be_visible()
     await expect(admin.main).not_to_contain_text("cannot be deleted")
+    await put(house, "tenants/default", default_ttl_s=60)
     await admin.open("tenants", tenant="default")
     await expect(admin.main).to_contain_text("cannot be deleted")
     await expect(admin.main.get_by_role("button", name="Delete")).to_have_count(0)
+    await admin.main.get_by_role("button", name="Empty").click()
+    dialog = admin.page.get_by_role("dialog", name="Empty default")
+    await dialog.get_by_role("textbox").fill("default")
+    await admin.picture("tenant-empty")
+    await dialog.get_by_role("button", name="Empty for ever").click()
+    await expect(admin.main.get_by_role("heading", level=1)).to_have_text("Tenants and budgets")
+    left = await house.http.get("/admin/v1/tenants/default", headers=ADMIN)
+    assert (left.status_code, left.json()["own"]) == (200, {})
+
+
+async def test_a_key_with_the_role_write_stores_answers_and_an_ordinary_one_does_not(
+    admin: AdminPage, house: House
+) -> None:
+    await admin.open("tenants", tenant="default", tab="keys")
+    for role, status in (("ask", 403), ("write", 200)):
+        await admin.main.get_by_role("button", name="New key").first.click()
+        dialog = admin.page.get_by_role("dialog")
+        await dialog.get_by_label("Label").fill(f"may {role}")
+        if role != "ask":  # the form begins with the one that may less
+            await dialog.get_by_label("Role").select_option(role)
+        await admin.picture(f"tenant-new-key-{role}")
+        await dialog.get_by_role("button", name="Create").click()
+        plain = await dialog.locator(".copyable code").inner_text()
+        await dialog.get_by_role("button", name="Done").click()
+        await expect(admin.main.get_by_role("row", name=f"may {role}")).to_contain_text(role)
+        answer = {"prompt": "What is the capital of France?", "answer": "Paris."}
+        put_answer = await house.http.put("/v1/entries", json=answer, headers={"x-api-key": plain})
+        assert put_answer.status_code == status, put_answer.text
 
 
 async def test_a_key_is_shown_once_answers_and_is_refused_once_revoked(

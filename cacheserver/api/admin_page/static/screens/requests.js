@@ -62,7 +62,7 @@ function columns(tenant, view) {
     ...(tenant ? [{ key: "tenant", label: "Tenant", render: (row) => html`<span class="nowrap">${row.tenant}</span>` }] : []),
     { key: "asked", label: "Question", wide: true, render: (row) => html`<${Question} row=${row} />` },
     { key: "outcome", label: "Outcome", render: (row) => html`<${Badge} kind=${row.outcome} />` },
-    { key: "reason", label: "Reason", render: (row) => html`<span class="reason" title=${reasonText(row.decision.reason)}>${row.decision.reason}${row.decision.veto ? ` (${row.decision.veto})` : ""}</span>` },
+    { key: "reason", label: "Reason", render: (row) => html`<span class="reason" title=${reasonText(row.decision.reason)}>${row.decision.why ?? row.decision.reason}</span>` },
     { key: "similarity", label: "Similarity", align: "end", render: (row) => ratio(row.decision.similarity) },
     { key: "probability", label: "Probability", align: "end", render: (row) => ratio(row.decision.probability) },
   ];

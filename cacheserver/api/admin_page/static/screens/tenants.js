@@ -100,9 +100,10 @@ function Amount({ budget, unit = "usd" }) {
 function Tenant({ name, may, tab = "keys", group }) {
   const [deleting, setDeleting] = useState(false);
   const tabs = [["keys", "Keys"], ["budgets", "Budgets"], ["settings", "Settings"], ["lifetimes", "Lifetimes"]];
+  const verb = name === OPEN ? "Empty" : "Delete";
   const remove = async (confirm) => {
     await send("DELETE", `/admin/v1/tenants/${name}`, { confirm });
-    notify(`${name} was deleted with all that it had.`);
+    notify(name === OPEN ? `${name} is empty, with the server's settings.` : `${name} was deleted with all that it had.`);
     setParams({ tenant: null, tab: null });
   };
   return html`<p class="back"><a href=${screenUrl("tenants")}>← Tenants and budgets</a></p>
@@ -110,16 +111,16 @@ function Tenant({ name, may, tab = "keys", group }) {
       <a class="button" href=${screenUrl("overview", { tenant: name })}>Figures</a>
       <a class="button" href=${screenUrl("tuning", { tenant: name })}>Tuning</a>
       <a class="button" href=${screenUrl("trail", { tenant: name })}>Changes</a>
-      ${name !== OPEN && html`<${Button} kind="danger" disabled=${!may} onClick=${() => setDeleting(true)}>Delete<//>`}
+      <${Button} kind="danger" disabled=${!may} onClick=${() => setDeleting(true)}>${verb}<//>
     <//>
-    ${name === OPEN && html`<p class="hint">Callers without a key are this tenant, so it is always there and cannot be deleted. Its answers can be <a href=${screenUrl("entries", { tenant: OPEN })}>purged</a>, and each setting put back to the server's default.</p>`}
+    ${name === OPEN && html`<p class="hint">Callers without a key are this tenant, so it is always there: it can be emptied, and cannot be deleted.</p>`}
     <${Tabs} label="Of this tenant" tabs=${tabs} value=${tab} onChange=${(next) => setParams({ tab: next, group: null })} />
     ${tab === "keys" && html`<${Keys} name=${name} may=${may} />`}
     ${tab === "budgets" && html`<${Budgets} name=${name} />`}
     ${tab === "settings" && html`<${SettingsForm} name=${name} may=${may} group=${group} />`}
     ${tab === "lifetimes" && html`<${Lifetimes} name=${name} may=${may} />`}
     ${deleting &&
-    html`<${Confirm} title=${`Delete ${name}`} phrase=${name} submit="Delete for ever"
+    html`<${Confirm} title=${`${verb} ${name}`} phrase=${name} submit=${`${verb} for ever`}
       onClose=${() => setDeleting(false)} act=${remove}>
       <p>This revokes its keys, cancels its jobs, and erases its answers, decisions, labels and settings.
         It cannot be undone. Amounts of money stay, so that sums agree with invoices.</p>
@@ -150,6 +151,7 @@ function Keys({ name, may }) {
   const close = () => setDialog(null);
   const columns = [
     { key: "label", label: "Label", render: (key) => key.label || html`<span class="hint">none</span>` },
+    { key: "role", label: "Role", render: ({ role }) => html`<${Badge}>${role}<//>` },
     { key: "id", label: "Id", render: (key) => html`<code>${key.id}</code>` },
     { key: "created_at", label: "Created", render: (key) => html`<${Time} at=${key.created_at} />` },
     { key: "expires_at", label: "Ends", render: (key) => html`<${Ends} of=${key} />` },
@@ -204,10 +206,12 @@ function KeyShown({ plain, onClose }) {
 
 const EXPIRES = "`90d`, `12h` or a time such as 2027-01-31; empty: never.".replaceAll("`", "");
 
+const KEY_ROLES = [["ask", "ask: asks, and gets answers"], ["write", "write: also stores answers of its own"]];
+
 function NewKey({ tenant, onClose, onDone }) {
   const [made, setMade] = useState(null);
-  const form = useForm({ tenant, label: "", expires: "" }, async (values) => {
-    const body = { tenant: values.tenant.trim(), label: values.label };
+  const form = useForm({ tenant, label: "", role: "ask", expires: "" }, async (values) => {
+    const body = { tenant: values.tenant.trim(), label: values.label, role: values.role };
     if (values.expires.trim()) body.expires = values.expires.trim();
     setMade(await send("POST", "/admin/v1/keys", body));
   });
@@ -221,6 +225,8 @@ function NewKey({ tenant, onClose, onDone }) {
       ${!tenant && html`<${Field} form=${form} name="tenant" label="Tenant" spellcheck="false"
         hint="A new name makes a new tenant: letters, digits, dots, dashes and underscores." />`}
       <${Field} form=${form} name="label" label="Label" hint="Who uses it, such as web site." />
+      <${Field} form=${form} name="role" label="Role" type="select" options=${KEY_ROLES}
+        hint="Its answers serve all keys of the tenant: give write only to what you trust as you trust Claude." />
       <${Field} form=${form} name="expires" label="Ends" hint=${EXPIRES} spellcheck="false" />
     <//>
   <//>`;

@@ -4,6 +4,7 @@ import { address, send } from "../lib/api.js";
 import { barText, barsPath, labelsText, placeText, wrongTone } from "../lib/bars.js";
 import { count, money, moment, percent, ratio } from "../lib/format.js";
 import { Badge, Button, Card, Empty, ScreenHead, Skeleton, Tabs, Time, notify } from "../lib/parts.js";
+import { reasonText } from "../lib/reasons.js";
 import { navigate, screenUrl, setParams } from "../lib/router.js";
 import { ScopeScreen, scopeTitle } from "../lib/scope_tuning.js";
 import { PagedTable, usePages } from "../lib/table.js";
@@ -80,8 +81,8 @@ function NearMisses({ tenant, params }) {
         <div class="hint">nearest: ${visible(row.decision.question) ?? "withheld"}</div></div>` },
     { key: "similarity", label: "Similarity", align: "end", render: (row) => ratio(row.decision.similarity) },
     { key: "probability", label: "Probability", align: "end", render: (row) => ratio(row.decision.probability) },
-    { key: "reason", label: "Why a miss", render: (row) => html`<${Badge} tone=${row.decision.veto ? "warn" : null}>${
-        row.decision.veto ? `veto: ${row.decision.veto}` : row.decision.reason}<//>` },
+    { key: "reason", label: "Why a miss", render: (row) => html`<span title=${reasonText(row.decision.reason)}><${Badge}
+        tone=${row.decision.reason === "vetoed" ? "warn" : null}>${row.decision.why ?? row.decision.reason}<//></span>` },
     { key: "scope", label: "Scope", render: (row) => row.scope
         ? html`<a class="clip" href=${screenUrl("tuning", { tenant, scope: row.scope })}>${scopeTitle(row)}</a>` : "–" },
     { key: "at", label: "When", render: (row) => html`<${Time} at=${row.at} />` },

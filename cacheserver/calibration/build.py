@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import random
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -33,8 +34,11 @@ from cacheserver.calibration.what_if import WhatIf
 from cacheserver.calibration.worker import Worker
 from cacheserver.calibration.wrong_hits import WrongHitShares
 from cacheserver.config.settings import Settings
+from cacheserver.core.errors import StoreError
+from cacheserver.core.single_flight import end
 from cacheserver.core.types import Nanodollars
 from cacheserver.host import Host
+from cacheserver.observability.metrics import Metrics
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +75,19 @@ async def labels(host: Host) -> AsyncIterator[Labels]:
 
     host.live.settings.listen(use)
     host.plugins.outcomes = found
-    yield found
+    task = asyncio.create_task(_index(found, host.metrics), name="tombstones:index")
+    try:
+        yield found
+    finally:
+        await end(task)
+
+
+async def _index(labels: Labels, metrics: Metrics) -> None:
+    """Index the tombstones of an earlier version; after a failure their first use does it."""
+    try:
+        await labels.tombstones.index()
+    except StoreError:
+        metrics.swallowed("tombstones")
 
 
 @asynccontextmanager

@@ -13,6 +13,8 @@ Keys, all under one prefix P; T is a tenant with its length, `4:acme`:
     P evid:T:<entry>      string  "wrong right": evidence of one entry
     P gevid:T:<name>      string  the same of a group
     P tomb:T:<n>:<question>:<entry>  string  never serve this entry for that question
+    P tombs:T:<entry>     set     the questions of these, each with its length (`tombstones`)
+    P tombsindexed        string  when those of earlier versions were put into such sets
     P spend:T:<n>:<purpose>:<period>:<number>  string  nanodollars spent in that period
     P review:T:<id>       string  a pair for a person to look at
     P reviews:T           zset    ids of such pairs, by when they came (us)
@@ -186,24 +188,6 @@ local wrong, right = (redis.call('GET', key) or '0 0'):match('(%S+) (%S+)')
 local sums = {wrong + ARGV[6], right + ARGV[7]}
 redis.call('SET', key, string.format('%.17g %.17g', sums[1], sums[2]), 'PX', life)
 return 1
-"""
-
-# ARGV: P, key, entry id, life (ms), whose it is; '1' takes it over from anybody. It lives as long
-# as its entry, whose deadline an operator may have moved since it was read.
-TOMBSTONE = """
-local P, life = ARGV[1], tonumber(ARGV[4])
-local raw = redis.call('HGET', P .. 'ids', ARGV[3])
-if raw then life = math.max(life, redis.call('PTTL', P .. 'e:' .. cjson.decode(raw)[1])) end
-local by = redis.call('GET', ARGV[2])
-if by and by ~= ARGV[5] and ARGV[5] ~= '1' then return 1 end
-redis.call('SET', ARGV[2], ARGV[5], 'PX', life)
-return 1
-"""
-
-# ARGV: key, whose. Removes a tombstone that stands for nobody else. Returns whether it did.
-ABSOLVE = """
-if redis.call('GET', ARGV[1]) ~= ARGV[2] then return 0 end
-return redis.call('DEL', ARGV[1])
 """
 
 # ARGV: key, nanodollars, cap, life (s). Returns 1 if they were reserved.

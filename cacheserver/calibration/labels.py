@@ -1,4 +1,4 @@
-"""Store of labels, calibration states, entry records, tombstones and background spending.
+"""Store of labels, calibration states, entry records and background spending.
 
 Labels hold features and hashes, never a prompt; pairs waiting for review are in `review_store`.
 Everything is bounded: by number within a tenant, and by a time to live renewed with each write.
@@ -13,12 +13,13 @@ import hashlib
 import math
 import re
 import time
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from cacheserver.cache.ports import NOTHING_READ, Read
 from cacheserver.calibration import label_scripts
 from cacheserver.calibration.recent_reads import RecentReads
+from cacheserver.calibration.tombstones import Tombstones
 from cacheserver.core.errors import StoreError
 from cacheserver.core.types import Nanodollars
 from cacheserver.matching.shrinkage import EntryRecord
@@ -38,8 +39,6 @@ _MAX_LABEL = 4_096  # bytes; features, hashes and ids are some 400
 _MAX_STATE = 131_072  # bytes
 _REMEMBERED = 1_000  # states kept in memory: a few MB at some kB each
 _NO_VERSION = 0
-_SCAN = 1_000  # keys looked at by one round trip
-_ANYBODY = "1"  # whose tombstone it is that nobody may take back
 
 _ID = re.compile(r"[0-9]{1,20}-[0-9]{1,20}")
 
@@ -69,13 +68,12 @@ class Labels:
         self._bounds = (window, labels, scopes)
         self.max_bytes = max_bytes
         self._now = now
+        self.tombstones = Tombstones(redis, prefix=prefix, now=now)
         self._states = RecentReads[tuple[bytes | None, int]](clock, most=_REMEMBERED)
         self._add = redis.register_script(label_scripts.ADD)
         self._save = redis.register_script(label_scripts.SAVE)
         self._forget = redis.register_script(label_scripts.FORGET)
         self._adjust = redis.register_script(label_scripts.ADJUST)
-        self._bury = redis.register_script(label_scripts.TOMBSTONE)
-        self._absolve = redis.register_script(label_scripts.ABSOLVE)
         self._spend = redis.register_script(label_scripts.SPEND)
         self._refund = redis.register_script(label_scripts.REFUND)
 
@@ -164,69 +162,16 @@ class Labels:
         """Delete the calibration states of a tenant."""
         await run_script(self._forget, self._prefix, tenant_key(tenant), "")
 
-    async def tombstone(
-        self, tenant: str, question_key: str, entry_id: str, *, life_s: int, by: str = _ANYBODY
-    ) -> None:
-        """Never serve the entry for that question again, for `life_s` (the entry's remaining life).
-
-        `question_key` is a hash of the question, made by the caller. `by` names who may `absolve`
-        it; a tombstone that stands for others is not taken over.
-        """
-        if life_s > 0:
-            key = self._tombstone(tenant, question_key, entry_id)
-            await run_script(self._bury, self._prefix, key, entry_id, life_s * 1000, by)
-
-    async def inherit(self, tenant: str, heirs: Mapping[str, str], until: float) -> None:
-        """Refuse each entry's heir to all questions that the entry is refused to, until then.
-
-        `heirs` has the new ids by the old ones. Walks all keys of the store, in steps.
-        """
-        life_ms = max(1, round((until - self._now()) * 1000))
-        only = next(iter(heirs)) if len(heirs) == 1 else "*"
-        for key in await self._tombstones(tenant, only) if heirs else ():
-            rest, _, entry_id = key.rpartition(":")
-            if (heir := heirs.get(entry_id)) is not None:
-                words = (f"{rest}:{heir}", _ANYBODY, "PX", life_ms)
-                await command(self._redis, "SET", *words)
-
-    async def refused(self, tenant: str, entry_ids: Collection[str]) -> dict[str, list[str]]:
-        """Return the keys of the questions that entries are refused to, by entry id.
-
-        Walks all keys of the store, in steps.
-        """
-        found: dict[str, list[str]] = {}
-        for key in sorted(await self._tombstones(tenant, "*")) if entry_ids else ():
-            rest, _, entry_id = key.rpartition(":")
-            if entry_id in entry_ids:
-                found.setdefault(entry_id, []).append(rest.rpartition(":")[2])
-        return found
-
     async def outlive(self, tenant: str, entry_id: str, until: float) -> None:
         """Keep an entry's record until then at least, Unix seconds: its deadline was moved.
 
-        What it was found wrong for must not be served once its old deadline is over. Walks all keys
-        of the store, in steps.
+        What it was found wrong for must not be served once its old deadline is over.
         """
         life_ms = round((until - self._now()) * 1000)
-        found = await self._tombstones(tenant, entry_id)
-        for key in (self._evidence(tenant, entry_id, entry=True), *found):
-            left_ms = await command(self._redis, "PTTL", key)
-            if 0 <= left_ms < life_ms:
-                await command(self._redis, "PEXPIRE", key, life_ms)
-
-    async def _tombstones(self, tenant: str, entry_id: str) -> set[str]:
-        pattern, cursor = f"{self._prefix}tomb:{tenant_key(tenant)}:*:{entry_id}", 0
-        found: set[str] = set()
-        while True:
-            words = ("SCAN", cursor, "MATCH", pattern, "COUNT", _SCAN)
-            cursor, some = await command(self._redis, *words)
-            found.update(key.decode() for key in some)
-            if int(cursor) == 0:
-                return found
-
-    async def absolve(self, tenant: str, question_key: str, entry_id: str, *, by: str) -> None:
-        """Remove a tombstone that `by` made, unless it stands for others too."""
-        await run_script(self._absolve, self._tombstone(tenant, question_key, entry_id), by)
+        key = self._evidence(tenant, entry_id, entry=True)
+        if 0 <= await command(self._redis, "PTTL", key) < life_ms:
+            await command(self._redis, "PEXPIRE", key, life_ms)
+        await self.tombstones.outlive(tenant, entry_id, life_ms)
 
     async def adjust(
         self,
@@ -257,7 +202,7 @@ class Labels:
         The group is the entry's own, named by its id: nobody has compared it yet.
         """
         return (
-            self._tombstone(tenant, question_key, entry_id),
+            self.tombstones.key(tenant, question_key, entry_id),
             self._evidence(tenant, entry_id, entry=True),
             self._evidence(tenant, entry_id, entry=False),
         )
@@ -291,7 +236,7 @@ class Labels:
 
     async def condemned(self, tenant: str, pairs: Sequence[tuple[str, str]]) -> list[bool]:
         """Return of each (question key, entry id) whether the answer is never served to it."""
-        keys = [self._tombstone(tenant, question, entry_id) for question, entry_id in pairs]
+        keys = [self.tombstones.key(tenant, question, entry_id) for question, entry_id in pairs]
         return [value is not None for value in await read_values(self._redis, keys)]
 
     async def spend(
@@ -341,10 +286,6 @@ class Labels:
             return ""
         digest = hashlib.sha256(f"{kind}:{len(name)}:{name}:{once}".encode()).hexdigest()[:32]
         return f"{self._prefix}once:{tenant_key(tenant)}:{digest}"
-
-    def _tombstone(self, tenant: str, question_key: str, entry_id: str) -> str:
-        question = f"{len(question_key)}:{question_key}"
-        return f"{self._prefix}tomb:{tenant_key(tenant)}:{question}:{entry_id}"
 
     def _evidence(self, tenant: str, name: str, *, entry: bool) -> str:
         return f"{self._prefix}{'evid' if entry else 'gevid'}:{tenant_key(tenant)}:{name}"

@@ -297,7 +297,7 @@ class Worker:
         entry = candidate.entry
         life_s = max(1, round(entry.expires_at - self._clock()) + 1)
         whose = {} if by is None else {"by": by}
-        await self._labels.tombstone(tenant, question, entry.id, life_s=life_s, **whose)
+        await self._labels.tombstones.add(tenant, question, entry.id, life_s=life_s, **whose)
         if served:
             await self._count_past(tenant, entry.id, _group(candidate), right=False, once=once)
 

@@ -127,6 +127,8 @@ def _kinds() -> tuple[Kind, ...]:
                 "digests",
                 answer,
             ),
+            ("tombstone_lists", "set", "tombs:T:<entry>", "record", "digests", answer),
+            ("tombstone_index", "string", "tombsindexed", "stays", "a time", "always"),
             ("spending", "string", "spend:T:<rest>", "stays", "money", "two days"),
             ("reviews", "string", "review:T:<id>", "record", "questions", month),
             ("review_lists", "sorted set", "reviews:T", "tenant", "ids", month),

@@ -89,6 +89,7 @@ class KeyWalk:
             "labels": self._erase_labels,
             "evidence": self._erase_evidence,
             "tombstones": self._erase_tombstones,
+            "tombstone_lists": self._erase_tombstone_lists,
             "reviews": self._erase_reviews,
             "repeats": self._erase_repeats,
             "prompt_versions": self._erase_versions,
@@ -268,6 +269,19 @@ class KeyWalk:
             or parts["question"] in covered.fingerprints
         ]
         await self._unlink("tombstones", gone)
+
+    async def _erase_tombstone_lists(self, found: _Found) -> None:
+        """Delete the lists of covered entries; from others remove covered questions."""
+        whole, covered = self._selector.kind == "tenant", self._covered
+        gone = [key for key, parts in found if whole or parts["entry"] in covered.entries]
+        await self._unlink("tombstone_lists", gone)
+        for key, _ in found if covered.fingerprints and not whole else ():
+            questions = await command(self._redis, "SMEMBERS", key)
+            erased = [
+                one for one in questions if one.decode().partition(":")[2] in covered.fingerprints
+            ]
+            if erased:
+                await command(self._redis, "SREM", key, *erased)
 
     async def _erase_reviews(self, found: _Found) -> None:
         gone, ids = [], []

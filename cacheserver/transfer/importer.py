@@ -13,10 +13,11 @@ import json
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, Final, Protocol
+from typing import Any, Final
 
 from cacheserver.cache.store.semantic import SemanticEntries
 from cacheserver.cache.store.stored_entry import Replaced
+from cacheserver.calibration.labels import Labels
 from cacheserver.core.types import Entry, Nanodollars, Tenant
 from cacheserver.transfer.import_store import ImportJob
 from cacheserver.transfer.records import Problem
@@ -53,19 +54,6 @@ class Outcome:
 
     counts: Counter[str]
     problems: list[Problem]
-
-
-class Labels(Protocol):
-    async def inherit(self, tenant: str, heirs: Mapping[str, str], until: float) -> None: ...
-    async def tombstone(
-        self, tenant: str, question_key: str, entry_id: str, *, life_s: int
-    ) -> None: ...
-    async def window(self, tenant: str, scope: str) -> list[tuple[str, Mapping[str, Any]]]: ...
-    async def add(
-        self, tenant: str, scope: str, label: Mapping[str, Any], *, once: str | None = None
-    ) -> str: ...
-    async def scopes(self, tenant: str) -> list[str]: ...
-    async def retract(self, tenant: str, scope: str, label_id: str) -> None: ...
 
 
 @dataclass(slots=True)
@@ -127,7 +115,7 @@ class Importer:
         # What an old answer was found wrong for: its question was another one.
         heirs = {old.id: one.entry.id for one, old in work if old is not None}
         until = max((one.entry.expires_at for one, _ in work), default=0.0) + tenant.stale_s + 1
-        await self._labels.inherit(tenant.name, heirs, until)
+        await self._labels.tombstones.inherit(tenant.name, heirs, until)
         refused += [(question, one.entry) for one, _ in work for question in one.refused_to]
 
         limit = asyncio.Semaphore(_AT_ONCE)
@@ -135,7 +123,7 @@ class Importer:
         async def refuse(question: str, entry: Entry) -> None:
             async with limit:
                 life_s = round(entry.expires_at - batch.asked_at + tenant.stale_s) + 1
-                await self._labels.tombstone(tenant.name, question, entry.id, life_s=life_s)
+                await self._labels.tombstones.add(tenant.name, question, entry.id, life_s=life_s)
 
         async def put(one: Planned, old: Entry | None) -> None:
             async with limit:

@@ -307,7 +307,7 @@ async def test_what_an_answer_was_found_wrong_for_outlives_its_old_deadline(hous
     assert len(keys) == 1
     assert await store.redis.pttl(keys[0]) >= 100_000_000
     late = house.parts.labels  # of an audit that read the entry before
-    await late.tombstone("default", "another", id, life_s=5)
+    await late.tombstones.add("default", "another", id, life_s=5)
     keys = [key async for key in store.redis.scan_iter(f"{store.prefix}tomb:*another*")]
     assert await store.redis.pttl(keys[0]) > 99_000_000
 

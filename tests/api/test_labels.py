@@ -391,7 +391,7 @@ async def test_an_undone_label_leaves_what_an_audit_condemned(calibrated: House)
     assert record is not None
     question, kept = record["fingerprint"], calibrated.parts.labels
     await say(calibrated, one["pair"], "no")
-    await kept.tombstone("default", question, one["entry_id"], life_s=600)
+    await kept.tombstones.add("default", question, one["entry_id"], life_s=600)
     await undo(calibrated, pair=one["pair"])
     assert came_from(await calibrated.ask(SIMILAR[0], max_tokens=100))[0] != "semantic"
 

@@ -226,11 +226,11 @@ async def test_all_that_was_learned_dies_by_itself(
 ) -> None:
     await labels.add("acme", "s", {}, once="x")
     await labels.save_state("acme", "s", b"x", version=0)
-    await labels.tombstone("acme", "q", "e", life_s=60)
+    await labels.tombstones.add("acme", "q", "e", life_s=60)
     await labels.adjust("acme", "g", wrong=1, right=0, life_s=60)
     assert await labels.spend("acme", "audit", 1, cap=1, period_s=60, now=0)
     keys = await command(redis, "KEYS", f"{prefix}*")
-    assert len(keys) == 11
+    assert len(keys) == 12
     for key in keys:
         assert 0 < await command(redis, "TTL", key) <= LIFE_S, key
 
@@ -244,7 +244,7 @@ async def test_no_tenant_sees_what_another_one_learned(
 ) -> None:
     await labels.save_state(tenant, "s", b"x", version=0)
     await labels.add(tenant, "s", {"n": 1})
-    await labels.tombstone(tenant, "q", "e", life_s=60)
+    await labels.tombstones.add(tenant, "q", "e", life_s=60)
     await labels.adjust(tenant, "g", wrong=1, right=1, life_s=60)
     for scope in ("s", "b:s", "a:s", "1:a:s"):
         assert await labels.state(other, scope) == (None, 0)
@@ -283,7 +283,7 @@ async def test_with_the_store_away_nothing_is_made_up(tmp_path: Path, clock: Clo
         labels.add("acme", "s", {}),
         labels.window("acme", "s"),
         labels.scopes("acme"),
-        labels.tombstone("acme", "q", "e", life_s=1),
+        labels.tombstones.add("acme", "q", "e", life_s=1),
         labels.past("acme", "q", [("e", "g")]),
         labels.adjust("acme", "e", wrong=1, right=0),
         labels.spend("acme", "audit", 1, cap=1, period_s=60, now=0),

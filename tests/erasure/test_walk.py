@@ -114,10 +114,14 @@ async def test_tombstones_go_by_question_and_by_entry(redis: Connection, prefix:
     labels = Labels(redis, prefix=prefix)
     for question in ("q1", "q2"):
         for entry in ("1" * 32, "2" * 32):
-            await labels.tombstone("acme", question, entry, life_s=60)
+            await labels.tombstones.add("acme", question, entry, life_s=60)
     covered = ErasureCover(entries={"1" * 32}, fingerprints={"q1"})
     walk = await walked(redis, prefix, SELECTORS["entry"], covered)
-    assert walk.removed == {"tombstones": 3}
+    assert walk.removed == {"tombstones": 3, "tombstone_lists": 1}
+    assert [key async for key in redis.scan_iter(f"{prefix}tombs:*")] == [
+        f"{prefix}tombs:4:acme:{'2' * 32}".encode()
+    ]
+    assert await redis.smembers(f"{prefix}tombs:4:acme:{'2' * 32}") == {b"2:q2"}
     past = await labels.past("acme", "q2", [(id, id) for id in ("1" * 32, "2" * 32)])
     assert [one.condemned for one in past.values()] == [False, True]
 

@@ -36,20 +36,20 @@ async def mgets(redis: Connection) -> int:
 async def test_a_tombstone_is_for_one_question_and_one_entry(
     labels: Labels, elsewhere: Labels
 ) -> None:
-    await labels.tombstone("acme", "q", "e1", life_s=60)
-    await labels.tombstone("acme", "q", "e3", life_s=60)
+    await labels.tombstones.add("acme", "q", "e1", life_s=60)
+    await labels.tombstones.add("acme", "q", "e3", life_s=60)
     assert await condemned(elsewhere, "q", "e1", "e2", "e3") == {"e1", "e3"}
     assert await condemned(labels, "r", "e1", "e2") == set()
     assert await labels.past("acme", "q", []) == {}
-    await labels.tombstone("acme", "a:b", "c", life_s=60)
+    await labels.tombstones.add("acme", "a:b", "c", life_s=60)
     assert await condemned(labels, "a", "b:c") == set()
 
 
 async def test_a_tombstone_lives_as_long_as_was_said(
     labels: Labels, redis: Connection, prefix: str
 ) -> None:
-    await labels.tombstone("acme", "q", "e1", life_s=60)
-    await labels.tombstone("acme", "q", "over", life_s=0)
+    await labels.tombstones.add("acme", "q", "e1", life_s=60)
+    await labels.tombstones.add("acme", "q", "over", life_s=0)
     assert 50 < await command(redis, "TTL", f"{prefix}tomb:4:acme:1:q:e1") <= 60
     assert await condemned(labels, "q", "over") == set()
 
@@ -135,7 +135,7 @@ async def test_the_past_of_entries_and_their_groups_is_one_round_trip(
     one, other = await stored(redis, prefix), await stored(redis, prefix, fingerprint="f2")
     await labels.adjust("acme", one, wrong=1, right=2)
     await labels.adjust("acme", one, wrong=3, right=4, life_s=60)  # the group of that name
-    await labels.tombstone("acme", "q", other, life_s=60)
+    await labels.tombstones.add("acme", "q", other, life_s=60)
 
     before = await mgets(redis)
     refs = [(one, one), (other, one), ("e", "own")]
@@ -157,7 +157,7 @@ async def test_what_was_read_with_the_entries_is_not_read_again(
         await labels.adjust("acme", id, wrong=number, right=2)
         await labels.adjust("acme", id, wrong=1, right=number, life_s=60)
         await labels.adjust("acme", f"group {number}", wrong=number, right=5, life_s=60)
-    await labels.tombstone("acme", "q", ids[2], life_s=60)
+    await labels.tombstones.add("acme", "q", ids[2], life_s=60)
 
     async def read(*some: str) -> dict[str, list[bytes | None]]:
         keys = {id: labels.keys("acme", "q", id) for id in some}

@@ -141,7 +141,7 @@ async def _put(parts: Components, query: Query, text: str, *, by: str) -> dict[s
             )
         if old is not None:  # what the old answer was found wrong for: its question was another
             until = entry.expires_at + query.tenant.stale_s + 1
-            await parts.labels.inherit(entry.tenant, {old.id: entry.id}, until)
+            await parts.labels.tombstones.inherit(entry.tenant, {old.id: entry.id}, until)
         stored = await parts.entries.put(
             entry,
             keep_s=query.tenant.stale_s,

@@ -232,7 +232,9 @@ class LabelQueue:
         if given.label is not None:
             await self._states.retract(tenant, given.scope, given.label)
         if given.condemned:
-            await self._labels.absolve(tenant, given.fingerprint, given.entry, by=given.nonce)
+            await self._labels.tombstones.remove(
+                tenant, given.fingerprint, given.entry, by=given.nonce
+            )
         if given.blamed:
             await self._worker.exonerate(
                 tenant, given.entry, given.group, once=f"undo:{given.nonce}"

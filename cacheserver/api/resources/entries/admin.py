@@ -185,7 +185,7 @@ async def set_answer(request: Request, tenant: str, id: str) -> dict[str, Any]:
     entry = curated(old, asked.text, author=admin.name, now=now, ttl_s=ttl_s)
     # What the old answer was found wrong for: its question was another one.
     until = entry.expires_at + settings.stale_s + 1
-    await state.parts.labels.inherit(entry.tenant, {old.id: entry.id}, until)
+    await state.parts.labels.tombstones.inherit(entry.tenant, {old.id: entry.id}, until)
     saved = state.parts.pricer.cost(entry.model, entry.usage, now)
     replaces = Replaced(old.id, saved or 0, pin=True)
     stored = await state.parts.entries.put(

@@ -23,7 +23,11 @@ class Served:
 
 
 class StoredAnswers:
-    """Finds stored answers and serves them. An entry without any content is never found."""
+    """Finds stored answers and serves them.
+
+    Never found is an entry without any content, or one that says that it is of another tenant or
+    namespace than the query: an edited export may carry any digest.
+    """
 
     def __init__(
         self,
@@ -43,7 +47,7 @@ class StoredAnswers:
     async def find(self, query: Query) -> Entry | None:
         """The entry under the query's fingerprint, expired or not. Raises `StoreError`."""
         entry = await self._entries.get(query.fingerprint)
-        return None if entry is None or not has_content(entry.message) else entry
+        return entry if entry is not None and _serves(query, entry) else None
 
     def expects(self, query: Query) -> bool:
         """Return whether to `find` first: otherwise `find_near` finds the exact entry as well."""
@@ -58,8 +62,8 @@ class StoredAnswers:
         near = await self._entries.near(
             query, top_k, exact=exact, beside=partial(self._outcomes.keys, tenant, asked)
         )
-        answers = tuple(one for one in near.candidates if has_content(one.entry.message))
-        if near.exact is not None and not has_content(near.exact.message):
+        answers = tuple(one for one in near.candidates if _serves(query, one.entry))
+        if near.exact is not None and not _serves(query, near.exact):
             return replace(near, candidates=answers, exact=None)
         return near if len(answers) == len(near.candidates) else replace(near, candidates=answers)
 
@@ -98,6 +102,18 @@ class StoredAnswers:
         if hit.audit_share > 0 and self._chance() < hit.audit_share:
             verified = hit.reason == "verified"
             self._learner.audit(query, hit.candidate, hit.audit_share, verified=verified)
+
+
+def _serves(query: Query, entry: Entry) -> bool:
+    """Return whether an entry found by a digest is the query's tenant's, and says something.
+
+    Tenant and namespace are part of the digests, so they differ only where the digest is forged.
+    """
+    return (
+        entry.tenant == query.tenant.name
+        and entry.namespace == query.controls.namespace
+        and has_content(entry.message)
+    )
 
 
 def for_similar(message: bytes, *, declared: bool = False) -> bytes:

@@ -132,7 +132,10 @@ class Transfer(Calls[Object, Text]):
         return self._get(path(f"{_V1}/exports", tenant), cursor=cursor)
 
     def begin(self, tenant: str, **options: Any) -> Object:
-        """Begin an import: `kind`, `request`, `headers`, `source`, `tags`, `ttl_s`, `curated`."""
+        """Begin an import.
+
+        Options: `kind`, `request`, `headers`, `source`, `tags`, `ttl_s`, `curated`, `replace`.
+        """
         return self._post(f"{_V1}/imports", {"tenant": tenant, **options})
 
     def records(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import json
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -19,7 +20,17 @@ if TYPE_CHECKING:
 IMPORTS: Final = "/admin/v1/imports"
 _RECORDS: Final = 500  # of a batch: a second of the server's work
 _BYTES: Final = 700_000  # of a batch: servers take a megabyte of an admin at least
+NAMED: Final = ("refused", "conflict")  # counts of the records that are problems
 _SHOWN: Final = 20  # problems said; all are counted
+
+
+def add_replace(command: argparse.ArgumentParser) -> None:
+    """Add the option that lets an import overwrite what an operator wrote."""
+    command.add_argument(
+        "--replace",
+        action="store_true",
+        help="curated answers take the place also of those that an operator curated by hand",
+    )
 
 
 @dataclass(slots=True)
@@ -83,7 +94,8 @@ def send(
         reply = server.post(path, body)
         for one in reply["problems"]:
             sent.left(Problem(one["where"], one["why"]))
-        unnamed = (reply["batch"] or {}).get("refused", 0) - len(reply["problems"])
+        counts = reply["batch"] or {}
+        unnamed = sum(counts.get(one, 0) for one in NAMED) - len(reply["problems"])
         sent.left_out += max(0, unnamed)
         done = reply["done"]
         batch.clear()

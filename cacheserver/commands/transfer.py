@@ -10,7 +10,7 @@ from typing import Any, Final
 
 from cacheserver.commands import connection
 from cacheserver.commands.connection import Server
-from cacheserver.commands.import_batches import IMPORTS, Sent, send
+from cacheserver.commands.import_batches import IMPORTS, Sent, add_replace, send
 from cacheserver.core.command_line import OK, CommandLine, add_command, add_json, print_json, say
 from cacheserver.core.errors import SettingsError
 from cacheserver.core.terminal import output
@@ -54,6 +54,7 @@ def add(line: CommandLine) -> None:
     take.add_argument(
         "--only", action="append", choices=_PARTS, help="import this alone; repeatable"
     )
+    add_replace(take)
     take.add_argument("--resume", metavar="ID", help="go on with an import that was cut")
     add_json(take)
     take.set_defaults(
@@ -129,6 +130,7 @@ def _take(args: argparse.Namespace, server: Server, path: str) -> int:
                 "exported_from": file.about.get("tenant"),
                 "source": args.file.name[:200],
                 "curated": False,
+                "replace": args.replace,
             },
         )
     say(f"cacheserver: import {job['id']}; if it is cut: --resume {job['id']}")

@@ -11,7 +11,7 @@ from typing import Any, Final
 
 from cacheserver.commands import connection
 from cacheserver.commands.connection import Server
-from cacheserver.commands.import_batches import IMPORTS, Sent, faq_records, send
+from cacheserver.commands.import_batches import IMPORTS, NAMED, Sent, add_replace, faq_records, send
 from cacheserver.core.command_line import (
     NO,
     OK,
@@ -87,6 +87,7 @@ def add(line: CommandLine) -> None:
         action="store_false",
         help="ordinary answers; what is stored already is kept (all else)",
     )
+    add_replace(warm)
     warm.add_argument("--resume", metavar="ID", help="go on with an import that was cut")
     warm.add_argument(
         "--dry-run", action="store_true", help="only read the source, and say what is wrong in it"
@@ -170,6 +171,7 @@ def _run(args: argparse.Namespace, server: Server) -> int:
             "tags": args.tag,
             "ttl_s": args.ttl,
             "curated": curated,
+            "replace": args.replace,
             **asked,
         }
         job = server.post(IMPORTS, body)
@@ -201,7 +203,7 @@ def _told(args: argparse.Namespace, found: Mapping[str, Any], sent: Sent, id: st
         print_json(found)
     else:
         # What the server refused was left out too; it is said once.
-        unread = sent.left_out - int(found.get("refused", 0))
+        unread = sent.left_out - sum(int(found.get(one, 0)) for one in NAMED)
         numbers = [
             f"{value:,} {key}"
             for key, value in {**found, "left_out": unread}.items()
@@ -210,7 +212,7 @@ def _told(args: argparse.Namespace, found: Mapping[str, Any], sent: Sent, id: st
         print(", ".join(numbers).replace("_", " ") or "nothing")
         if id is not None:
             print(f"undo: cacheserver import --undo {id} --tenant {args.tenant}")
-    useful = ("records", "stored", "replaced", "unchanged", "kept", "labels")
+    useful = ("records", "stored", "replaced", "unchanged", "kept", "conflict", "labels")
     return OK if any(found.get(one) for one in useful) else NO
 
 

@@ -1,7 +1,8 @@
 """Items of an export, read as entries and labels of the same tenant on another server. No I/O.
 
-Rule: identities in a file are of one tenant, so they are never stored for another: an answer is
-found by its fingerprint alone.
+Rule: an entry is of the tenant that imports, whatever the file says. The file's digests cannot be
+computed here, for a request is not stored; a forged one of another tenant is never found, since a
+look-up reads whose the entry is (`cache.stored_answer`).
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ from cacheserver.core.rules.bounds import NAME, SCOPE
 from cacheserver.core.types import Entry, Usage
 from cacheserver.matching.calibration import Label, Source
 from cacheserver.transfer.import_store import IMPORT_TAG, ImportJob
-from cacheserver.transfer.importer import Planned, PlannedLabel
+from cacheserver.transfer.planned import Planned, PlannedLabel
 from cacheserver.transfer.plans import LONGEST_QUESTION, Place
 from cacheserver.transfer.records import Problem
 

@@ -52,9 +52,8 @@ class Exporter:
             assert found is not None
         page = await self._search.page(EntryFilter(tenant), limit=_PAGE, before=found[2])
         live = {one.entry.id: one for one in page.items if one.entry.expires_at > now}
-        refused = await self._labels.tombstones.questions(
-            tenant, live
-        )  # after the entries: none is missed
+        # After the entries: none is missed.
+        refused = await self._labels.tombstones.questions(tenant, live)
         items = [_entry(one, refused.get(id, [])) for id, one in live.items()]
         return ExportPage(items, None if page.next is None else f"entries:{page.next}")
 

@@ -22,7 +22,7 @@ from cacheserver.storage.json_values import tenant_key
 State: TypeAlias = Literal["open", "done", "undone"]
 Kind: TypeAlias = Literal["answers", "calls", "export"]
 
-COUNTS: Final = ("stored", "replaced", "unchanged", "kept", "refused", "labels")
+COUNTS: Final = ("stored", "replaced", "unchanged", "kept", "conflict", "refused", "labels")
 ID: Final = re.compile(r"imp_[0-9a-f]{24}")
 IMPORT_TAG: Final = "import:"  # begins the tag of all that an import stored
 LIFE_S: Final = 90 * 86_400
@@ -65,6 +65,7 @@ class ImportJob:
     tags: tuple[str, ...] = ()
     ttl_s: int | None = None  # None: as long as the tenant's settings allow
     pinned: bool = False  # curated answers: they replace others, and are preferred
+    replaces: bool = False  # also those that an operator curated by hand
     state: State = "open"
     done: int = 0  # records, from the first on
     counts: Mapping[str, int] = field(default_factory=dict)
@@ -103,6 +104,7 @@ class ImportStore:
             "tags": job.tags,
             "ttl_s": job.ttl_s,
             "pinned": job.pinned,
+            "replaces": job.replaces,
         }
         key = self._key(job.tenant, job.id)
         words = ("about", orjson.dumps(about), "state", job.state, "done", job.done)
@@ -158,6 +160,7 @@ def _read(tenant: str, id: str, found: Mapping[bytes, bytes]) -> ImportJob:
         tags=tuple(about["tags"]),
         ttl_s=about["ttl_s"],
         pinned=about["pinned"],
+        replaces=about.get("replaces", False),
         state=state,
         done=int(found[b"done"]),
         counts={name: int(found.get(name.encode(), 0)) for name in COUNTS},

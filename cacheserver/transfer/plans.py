@@ -6,7 +6,7 @@ Three kinds of records: `answers` (a question and its answer, and one request fo
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
@@ -24,8 +24,8 @@ from cacheserver.core.usage import Usage, usage_of, word
 from cacheserver.matching.language import Language
 from cacheserver.pricing.estimate import chars_per_token
 from cacheserver.routing.answer_checks import flaw, requested_schema
-from cacheserver.transfer.import_store import ImportJob
-from cacheserver.transfer.importer import Planned
+from cacheserver.transfer.import_store import IMPORT_TAG, ImportJob
+from cacheserver.transfer.planned import Planned
 from cacheserver.transfer.records import FaqRecord, Problem, record_of
 from cacheserver.transfer.request_template import RequestTemplate
 
@@ -174,10 +174,17 @@ def _controls(job: ImportJob, given: Controls, record: FaqRecord | None) -> Cont
     """Return the controls of a record: its own tags and lifetime, those of the import, its id."""
     own, ttl_s = ((), None) if record is None else (record.tags, record.ttl_s)
     found = tags("tags", [*given.tags, *job.tags, *own])
+    check_tags(found)
     if len(found) == MAX_TAGS:
         raise BadRequest("tags", f"at most {MAX_TAGS - 1}, and that of the import")
     lifetimes = [one for one in (ttl_s, job.ttl_s, given.ttl_s) if one is not None]
     return replace(given, tags=(*found, job.tag), ttl_s=min(lifetimes, default=MOST_TTL_S))
+
+
+def check_tags(given: Sequence[str]) -> None:
+    """Raise `BadRequest` for the tag of an import: undoing that one would remove other answers."""
+    if any(one.startswith(IMPORT_TAG) for one in given):
+        raise BadRequest("tags", f"must not begin with `{IMPORT_TAG}`, which names an import")
 
 
 def _lifetime(place: Place, query: Query) -> int:

@@ -7,7 +7,7 @@ from pathlib import Path
 from tests.api.admin import ADMIN, put
 from tests.commands.conftest import Shell
 from tests.house import House, came_from
-from tests.transfer.imports import FAQ, SYSTEM, imported
+from tests.transfer.imports import FAQ, SYSTEM, curate, imported
 
 ASKED = FAQ[0]["question"]
 
@@ -38,6 +38,11 @@ async def test_a_tenant_moves_with_its_entries_and_settings(
         assert came_from(await other.ask(ASKED, key=key, system=SYSTEM))[0] == "exact"
         found = await other.http.get("/admin/v1/tenants/shop", headers=ADMIN)
         assert found.json()["own"]["default_ttl_s"] == 77
+        await curate(other)
+        for option, count, left in ((), "conflict", 1), (("--replace",), "replaced", 0):
+            moved = await shell("import", str(path), "--tenant", "shop", "--json", *option)
+            assert (moved.json[count], moved.json["left_out"]) == (1, left), moved.err
+            assert ("an operator has curated" in moved.err) is (left == 1)
         await other.key("bank")
         refused = await shell("import", str(path), "--tenant", "bank")
         assert (refused.status, "exported_from" in refused.err) == (2, True)

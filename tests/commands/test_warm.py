@@ -10,7 +10,7 @@ import pytest
 from cacheserver.storage.connection import Connection, command
 from tests.commands.conftest import Shell
 from tests.house import MODEL, House, came_from
-from tests.transfer.imports import REQUEST, SYSTEM
+from tests.transfer.imports import REQUEST, SYSTEM, curate
 from tests.transfer.test_logs import line
 from tests.transfer.test_other_caches import store
 
@@ -48,6 +48,26 @@ async def test_a_faq_is_warmed_found_and_undone(house: House, shell: Shell, tmp_
     undone = await shell("import", "--undo", done.json["import"], "--tenant", "shop")
     assert undone.out == "3 entries and 0 labels removed\n"
     assert came_from(await house.ask(ASKED, key=key, system=SYSTEM))[0] == "miss"
+
+
+async def test_an_operators_answer_stands_unless_replace_is_said(
+    house: House, shell: Shell, tmp_path: Path
+) -> None:
+    key = await house.key("shop")
+    path = tmp_path / "faq.md"
+    path.write_text(f"## {ASKED}\n\nBy post.\n")
+    assert (await shell("warm", str(path), *TO)).status == 0
+    await curate(house, ASKED, "Ask Ann.")
+    for option, count, text in (
+        ((), "conflict", "Ask Ann."),
+        (("--replace",), "replaced", "By post."),
+    ):
+        done = await shell("warm", str(path), *TO, *option)
+        assert done.status == 0, done.err
+        assert done.out.splitlines()[0].startswith(f"1 {count}")
+        assert ("an operator has curated" in done.err) is (count == "conflict")
+        hit = await house.ask(ASKED, key=key, system=SYSTEM)
+        assert hit.json()["content"][0]["text"] == text
 
 
 async def test_a_dry_run_only_reads(house: House, shell: Shell, tmp_path: Path) -> None:

@@ -158,7 +158,7 @@ BODIES: dict[str, list[dict[str, Any]]] = {
     ],
     "POST /admin/v1/imports": [
         {"tenant": "default", "kind": "answers", "source": "f", "request": MESSAGE, "tags": ["t"],
-         "headers": {"x-cache-namespace": "n"}, "ttl_s": 5, "curated": True},
+         "headers": {"x-cache-namespace": "n"}, "ttl_s": 5, "curated": True, "replace": True},
         {"tenant": "default", "kind": "calls", "curated": False},
     ],
     "POST /admin/v1/keys": [{"tenant": "t", "label": "l"}],

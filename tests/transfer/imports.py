@@ -47,3 +47,12 @@ async def imported(
     assert got.status_code == 200, got.text
     found: dict[str, Any] = got.json()
     return found
+
+
+async def curate(house: House, question: str = FAQ[0]["question"], text: str = "Ask Ann.") -> None:
+    """Replace an answer of `shop` by hand, as an operator."""
+    items = await house.http.get("/admin/v1/entries?tenant=shop", headers=ADMIN)
+    (id,) = [one["id"] for one in items.json()["items"] if one["question"] == question]
+    path = f"/admin/v1/entries/shop/{id}/answer"
+    got = await house.http.put(path, json={"text": text}, headers=ADMIN)
+    assert got.status_code == 200, got.text

@@ -133,7 +133,9 @@ async def _put(parts: Components, query: Query, text: str, *, by: str) -> dict[s
         return _shown(None, ttl_s=0, unstored="ttl-0")
     worth = plans.worth(parts.pricer.cost, query, text, now)
     for _ in range(_TRIES):
-        old = await parts.entries.get(query.fingerprint)
+        there = await parts.entries.get(query.fingerprint)
+        # Another tenant's is a forged one, which gives way.
+        old = None if there is None or there.tenant != entry.tenant else there
         if old is not None and old.origin == "curated" and old.expires_at > now:
             raise Conflict(
                 "an operator has curated the answer to this question; it stands until it expires",
@@ -146,12 +148,12 @@ async def _put(parts: Components, query: Query, text: str, *, by: str) -> dict[s
             entry,
             keep_s=query.tenant.stale_s,
             asked_at=now,
-            replaces=Replaced("" if old is None else old.id, worth),
+            replaces=Replaced("" if there is None else there.id, worth),
         )
         if stored:
             return _shown(entry, ttl_s=ttl_s, replaced=None if old is None else old.id)
         after = await parts.entries.get(query.fingerprint)
-        if (None if after is None else after.id) == (None if old is None else old.id):
+        if (None if after is None else after.id) == (None if there is None else there.id):
             return _shown(None, ttl_s=0, unstored="refused")
     raise Conflict("others store answers to this question at the same moment; try again")
 

@@ -207,7 +207,7 @@ def seal(sealer: Sealer, kind: str, *, tenant: str, fingerprint: str, value: byt
 def unseal(sealer: Sealer, kind: str, fingerprint: str, value: bytes | None) -> bytes | None:
     """Return the packed value; None for one that does not open, which is counted.
 
-    A fingerprint is of one tenant, so it need not be said whose value it is.
+    It need not be said whose value it is: the entry inside says so, and a look-up checks that.
     """
     if value is None or value[:1] != _SEALED:
         return value

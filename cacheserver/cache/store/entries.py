@@ -254,11 +254,11 @@ class Entries:
             _STEP,
         ]
         self.seen.add(entry.fingerprint)
-        old = "" if replaces is None else replaces.id
+        old = "" if replaces is None else replaces.id or entry_scripts.NONE
         pin = int(replaces is not None and replaces.pin)
         while True:  # each turn evicts `_STEP` entries, so it ends
             reply = await self.hot.change(self._put, *arguments, self._inflation, old, pin)
-            old = ""  # it has left in the first turn
+            old = old and entry_scripts.NONE  # it has left in the first turn
             status, self._inflation, *dropped = reply
             self.hot.drop(entry.fingerprint)
             self._left(dropped)

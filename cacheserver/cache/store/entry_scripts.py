@@ -77,6 +77,7 @@ local function make_room(max, limit, dropped)
 end
 """
 
+NONE: Final = "-"  # as the id that an entry replaces: there must be none
 BUSY: Final = b"busy"  # the answer of a script that waits for another server
 SHARED_MS: Final = 10_000  # without another server until a lease is to be had
 
@@ -92,8 +93,8 @@ end
 _FENCE = _FENCED + "if fenced(redis.call('GET', P .. 'sole')) then return 'busy' end\n"
 
 # ARGV: P, id, entry, vector or '', meta, the id's own group, now ms, life ms, asked at,
-# max bytes or 0, limit, inflation or '' to look it up, the id that it replaces or '' for any,
-# 1 to pin it, server. Returns {0 refused | 1 stored | 2
+# max bytes or 0, limit, inflation or '' to look it up, the id that it replaces, '-' for
+# none or '' for any, 1 to pin it, server. Returns {0 refused | 1 stored | 2
 # call again, inflation, dropped ids...}. A purge at the very moment of asking covers the answer:
 # doubt is a miss. Every command here is one of each miss: there are no more than it takes.
 PUT = (
@@ -114,11 +115,15 @@ end
 local status, dropped = 1, {}
 local old = (found[2] or ''):sub(2, 33)
 if ARGV[13] ~= '' then
-  if old ~= ARGV[13] then return {0, ARGV[12]} end
+  if old ~= (ARGV[13] == 'NONE' and '' or ARGV[13]) then return {0, ARGV[12]} end
 elseif old ~= '' then
-  -- What people wrote stands until its deadline, whatever was asked before or instead of it.
+  -- What people wrote stands until its deadline, whatever was asked before or instead of it; but
+  -- not for another tenant, to whose digest a forged export has brought it.
   local raw = redis.call('HGET', IDS, old)
-  if raw and (cjson.decode(raw)[6] or 0) > tonumber(now) then return {0, ARGV[12]} end
+  local there = raw and cjson.decode(raw)
+  if there and there[4] == meta[4] and (there[6] or 0) > tonumber(now) then
+    return {0, ARGV[12]}
+  end
 end
 if old ~= '' and drop(old) and old ~= id then dropped[1] = old end
 local bytes = redis.call('HINCRBY', STATE, 'bytes', meta[2])
@@ -146,7 +151,7 @@ if status == 1 then
   for _, group in ipairs(meta[5]) do redis.call('SADD', P .. 'g:' .. group, id) end
 end
 return {status, exact(inflation), unpack(dropped)}
-"""
+""".replace("NONE", NONE)
 )
 
 # ARGV: P, id, fingerprint, meta as read, meta to write, vectors as read or '', vectors to write,

@@ -142,7 +142,9 @@ class SemanticEntries:
             own, asked = own or read.exact, None
             live, gone = [], 0
             for match, stored in zip(matches, read.grouped, strict=True):
-                if stored is None:  # purged, evicted or replaced: the index follows Redis
+                # Purged, evicted or replaced: the index follows Redis. An entry of another tenant
+                # is in this scope only if a forged export brought it.
+                if stored is None or stored.entry.tenant != query.tenant.name:
                     gone += self.index.remove(match.id)
                 elif stored.entry.scope == query.scope and is_normal(stored.entry.text):
                     live.append(_candidate(stored, self._scale(match.cosine)))

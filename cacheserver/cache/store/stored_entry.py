@@ -51,7 +51,7 @@ class Replaced:
     Nothing is stored once another entry is in its place.
     """
 
-    id: str  # "": none in particular
+    id: str  # "": none, so nothing is stored if there is one by now
     worth: Nanodollars
     pin: bool = False  # the new one
 

@@ -27,6 +27,7 @@ from cacheserver.core import invisible_characters
 from cacheserver.core.errors import BadRequest, NotFound
 from cacheserver.core.rules.bounds import Bound
 from cacheserver.core.types import MOST_TTL_S, Entry, Tenant
+from cacheserver.transfer.planned import no_longer_imported
 
 router = APIRouter(prefix="/admin/v1/entries", tags=["admin"])
 
@@ -165,9 +166,10 @@ async def set_answer(request: Request, tenant: str, id: str) -> dict[str, Any]:
     """Replace the text of an entry by a curated answer, which is another entry with another id.
 
     The old one is evicted in the same step. The new one has its question, namespace and tags, is
-    served as Claude's answers are, costs nothing and is pinned; nothing is learned from it. In the
-    place of JSON it must be JSON of that kind, an object with the same fields at least. It lives as
-    long as the old one did unless `ttl_s` says otherwise. `replaced` is the old id.
+    served as Claude's answers are, costs nothing and is pinned; nothing is learned from it. It is
+    no import's: undoing the one that the old answer came with leaves it. In the place of JSON it
+    must be JSON of that kind, an object with the same fields at least. It lives as long as the old
+    one did unless `ttl_s` says otherwise. `replaced` is the old id.
     """
     state = state_of(request)
     admin = state.gate.admit_admin(request, "tune")
@@ -182,7 +184,7 @@ async def set_answer(request: Request, tenant: str, id: str) -> dict[str, Any]:
     ttl_s = asked.ttl_s or old.expires_at - old.created_at
     if not asked.beyond_maximum:
         ttl_s = min(ttl_s, _maximum(state, old, settings))
-    entry = curated(old, asked.text, author=admin.name, now=now, ttl_s=ttl_s)
+    entry = curated(no_longer_imported(old), asked.text, author=admin.name, now=now, ttl_s=ttl_s)
     # What the old answer was found wrong for: its question was another one.
     until = entry.expires_at + settings.stale_s + 1
     await state.parts.labels.tombstones.inherit(entry.tenant, {old.id: entry.id}, until)

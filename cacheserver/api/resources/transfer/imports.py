@@ -24,8 +24,9 @@ from cacheserver.core.rules.bounds import Bound
 from cacheserver.core.types import MOST_TTL_S, Tenant
 from cacheserver.transfer.exported import plan_item
 from cacheserver.transfer.import_store import ID, ImportJob, ImportStore, new_import_id
-from cacheserver.transfer.importer import Importer, Planned, PlannedLabel
-from cacheserver.transfer.plans import Place, Sent, plan_answer, plan_call, query_of
+from cacheserver.transfer.importer import Importer
+from cacheserver.transfer.planned import Planned, PlannedLabel
+from cacheserver.transfer.plans import Place, Sent, check_tags, plan_answer, plan_call, query_of
 from cacheserver.transfer.records import Problem
 from cacheserver.transfer.request_template import RequestTemplate, read_template
 
@@ -77,6 +78,11 @@ class NewImport(Asked):
         description="A person vouches for them: pinned, preferred to others that may be served as "
         "well, and in the place of what is stored. Else live answers are kept.",
     )
+    replace: bool = Field(
+        False,
+        description="Curated answers take the place also of those that an operator curated by "
+        "hand. Else such a record is a `conflict`, and named among the problems.",
+    )
 
 
 class Batch(Asked):
@@ -126,7 +132,10 @@ async def begin(request: Request) -> Response:
     tenant = await tenant_of(state, asked.tenant)
     if asked.kind == "export":
         _refuse_other(asked, tenant)
+    elif asked.replace and not asked.curated:
+        raise BadRequest("replace", "is for curated answers: others take no one's place")
     given = tags("tags", asked.tags or [])
+    check_tags(given)
     if len(given) == MAX_TAGS:
         raise BadRequest("tags", f"at most {MAX_TAGS - 1}: the import adds its own")
     template, sent = _template(asked, asked.kind), _sent(asked)
@@ -150,6 +159,7 @@ async def begin(request: Request) -> Response:
         tags=given,
         ttl_s=asked.ttl_s,
         pinned=asked.curated,
+        replaces=asked.replace,
     )
     await _store(state).begin(job)
     note_change(request, tenant=tenant.name, after={"id": job.id, "source": job.source})
@@ -327,6 +337,7 @@ def _shown(job: ImportJob) -> dict[str, Any]:
         "tags": list(job.tags),
         "ttl_s": job.ttl_s,
         "curated": job.pinned,
+        "replace": job.replaces,
         "by": job.who,
         "created_at": job.created_at,
     }

@@ -47,5 +47,5 @@ def __getattr__(name: str) -> Any:
         if error.name is None or error.name.partition(".")[0] == "cacheserver":
             raise
         message = f"`{name}` needs {error.name}, which is not installed"
-        message += ": pip install 'cacheserver[server]'"
+        message += ": install cacheserver's extra `server`"
         raise ModuleNotFoundError(message, name=error.name) from error

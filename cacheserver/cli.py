@@ -102,7 +102,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except ModuleNotFoundError as error:
         if error.name is None or error.name.partition(".")[0] == "cacheserver":
             raise
-        say(f"cacheserver: {error.name} is not installed; pip install 'cacheserver[server]'")
+        say(f"cacheserver: {error.name} is not installed; install cacheserver's extra `server`")
         return WRONG
     except KeyboardInterrupt:
         if (after := getattr(args, "interrupted", None)) is not None:

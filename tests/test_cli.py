@@ -268,7 +268,7 @@ def test_with_the_client_alone_installed_it_says_what_to_install() -> None:
     )
     assert done.returncode == 2
     assert done.stderr == (
-        "cacheserver: pydantic is not installed; pip install 'cacheserver[server]'\n"
+        "cacheserver: pydantic is not installed; install cacheserver's extra `server`\n"
     )
 
 

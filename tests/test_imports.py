@@ -78,4 +78,4 @@ def test_with_the_client_alone_installed_the_cache_in_a_process_says_so_too() ->
         timeout=60,
     )
     assert "`open_cache` needs redis" in done.stderr
-    assert "pip install 'cacheserver[server]'" in done.stderr
+    assert "install cacheserver's extra `server`" in done.stderr

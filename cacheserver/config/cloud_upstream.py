@@ -36,7 +36,7 @@ def cloud(settings: Settings, name: CloudName) -> Cloud:
         )
     if not _is_installed(_MODULES[name]):
         raise SettingsError(
-            f"`CACHESERVER_UPSTREAM={name}` needs packages: pip install 'cacheserver[{name}]'"
+            f"`CACHESERVER_UPSTREAM={name}` needs packages: install cacheserver's extra `{name}`"
         )
     region = settings.upstream_region
     if region is None:

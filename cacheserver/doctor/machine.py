@@ -41,7 +41,7 @@ def check_installation() -> Check:
         return failed(
             "install",
             f"{found}; not installed: {', '.join(missing)}",
-            "pip install 'cacheserver[server]'",
+            "install cacheserver's extra `server`; see docs/running.md",
         )
     return ok("install", found)
 

@@ -12,7 +12,7 @@ from cacheserver.ledger.row_codec import COLUMNS
 if TYPE_CHECKING:
     import pyarrow as pa
 
-NEEDED: Final = 'pip install "cacheserver[ledger]"'
+NEEDED: Final = "install cacheserver's extra `ledger`"
 _BATCH_ROWS: Final = 10_000  # some 2 MB in memory
 
 

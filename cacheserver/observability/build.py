@@ -32,7 +32,7 @@ async def telemetry(
     except ModuleNotFoundError as missing:
         raise SettingsError(
             f"`{choice.source}` asks for OpenTelemetry, and {missing.name} is not installed; "
-            "pip install 'cacheserver[server,otel]', or set `OTEL_SDK_DISABLED=true`"
+            "install cacheserver's extra `otel`, or set `OTEL_SDK_DISABLED=true`"
         ) from None
     started = start(choice, dropped)
     try:

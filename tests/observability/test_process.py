@@ -88,7 +88,7 @@ def test_asked_for_without_its_extra_it_is_refused_and_the_extra_named(tmp_path:
     assert ran.returncode == 2
     (line,) = ran.stderr.splitlines()
     assert "`OTEL_EXPORTER_OTLP_ENDPOINT`" in line
-    assert "cacheserver[server,otel]" in line
+    assert "extra `otel`" in line
 
 
 def test_not_asked_for_nothing_of_it_is_loaded() -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import importlib.util
 import json
 import shutil
 import sys
@@ -18,11 +19,12 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from cacheserver.index import minilm_model, onnx_graph, onnx_simplify
+from cacheserver.index import batched_graph, minilm_model, onnx_graph, onnx_simplify
 from cacheserver.index.errors import ExportFailed, ModelDamaged
 from cacheserver.index.minilm_model import WEIGHTS_SHA256, MinilmOriginal
 from cacheserver.index.model_card import ModelCard, read_card
 from cacheserver.index.models import (
+    BATCHED,
     FORMAT,
     MANIFEST,
     MODEL,
@@ -45,8 +47,8 @@ EMBEDDER_ID = f"all-MiniLM-L6-v2:{WEIGHTS_SHA256[:12]}:{INT8}:mean"
 MOST_DRIFT = 0.04
 
 _OLD = "verifier"  # a second model, which version 0.1 made inside the folder
-_OURS = {MANIFEST, MODEL, TOKENIZER, PRIOR, _OLD}
-_WEIGHTS_ON_DISK = 3  # the float32 graph, the quantised one, and room
+_OURS = {MANIFEST, MODEL, TOKENIZER, BATCHED, PRIOR, _OLD}
+_WEIGHTS_ON_DISK = 3  # the float32 graph, the quantised ones, and room
 _UNUSED = ("onnx/*", "openvino/*", "*.h5", "*.msgpack", "*.ot", "*.gguf")  # of a hub's folder
 
 
@@ -68,7 +70,7 @@ def export(to: Path, model: str = MINILM) -> Manifest:
     except ModelDamaged:
         found = None
     if model == MINILM and found is not None and found.id == EMBEDDER_ID:
-        return found
+        return found if _is_batched(found, to) else _add_batched(to)
     source = _source(model)
     card = read_card(source.folder)
     if found is not None and _made_of(found, source.name, card):
@@ -197,6 +199,37 @@ def _make(source: _Source, card: ModelCard, made: Path, scratch: Path) -> None:
         }  # fmt: skip
         candidate(FP32)
     (made / MANIFEST).write_text(json.dumps(about, indent=2) + "\n")
+    if source.is_minilm:  # graphs of others have more forms than are understood
+        _add_batched(made)
+
+
+def _is_batched(found: Manifest, folder: Path) -> bool:
+    """Return True if the graph for several texts is there, or cannot be made here."""
+    if importlib.util.find_spec("onnx") is None:
+        return True
+    file = folder / BATCHED
+    return file.is_file() and file_hash(file) == found.files.get(BATCHED)
+
+
+def _add_batched(folder: Path) -> Manifest:
+    """Add the graph for several texts a run to a model, if it has the same vectors."""
+    found = read_manifest(folder)
+    with tempfile.TemporaryDirectory(prefix=f".{folder.name}-", dir=folder.parent) as scratch:
+        made = Path(scratch) / "new"
+        shutil.copytree(folder, made)
+        try:
+            batched_graph.write(made / MODEL, made / BATCHED)
+        except batched_graph.NotUnderstood:
+            return found
+        about = json.loads((made / MANIFEST).read_bytes())
+        about["files"][BATCHED] = file_hash(made / BATCHED)
+        (made / MANIFEST).write_text(json.dumps(about, indent=2) + "\n")
+        if onnx_graph.batched_difference(OnnxEmbedder(made)) > onnx_graph.MOST_DIFFERENCE:
+            return found
+        # The graph first: a manifest that names it is one of a folder that has it.
+        (made / BATCHED).replace(folder / BATCHED)
+        (made / MANIFEST).replace(folder / MANIFEST)
+    return read_manifest(folder)
 
 
 def _install(made: Path, to: Path, scratch: Path) -> Manifest:

@@ -50,6 +50,10 @@ class Books(Protocol):
     def rows(self) -> ports.Ledger: ...
 
 
+_BEHIND = 64  # texts of an import embedded at once; meanwhile those before them are stored
+_NICE = 10  # a third of the CPU where a request's embedding wants it too, and all of it elsewhere
+
+
 @dataclass(frozen=True, slots=True)
 class Embedding:
     """The embedder, and what its cosines mean."""
@@ -62,6 +66,7 @@ class Embedding:
     changed: Callable[[], str | None] = lambda: None  # how the model differs from the probe's
     load: Callable[[], object] = lambda: None  # reads the model, in a thread; else its first text
     missing: bool = False  # there is no model: answers are found exactly only
+    batched: Embedder | None = None  # the same vectors, for many texts that nobody waits for
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,9 +150,14 @@ async def answers(
         stack.push_async_callback(decision_log.close)
         batcher = Batcher(embedder, max_batch=embedding.batch)
         stack.push_async_callback(batcher.close)
+        behind = batcher
+        if embedding.batched is not None:
+            behind = Batcher(embedding.batched, max_batch=_BEHIND, memo=0, nice=_NICE)
+            stack.push_async_callback(behind.close)
         semantic = SemanticEntries(
             entries,
             batcher,
+            behind=behind,
             dim=embedder.dim,
             embedder_id=embedder.id,
             snapshot_path=options.data_dir / "index.snapshot",

@@ -21,7 +21,7 @@ from cacheserver.embedding.prior_file import PriorRefused, read_prior
 from cacheserver.index.errors import EmbedderFailed, IndexingError, ModelMissing, Unreadable
 from cacheserver.index.export import EMBEDDER_ID, PRIOR
 from cacheserver.index.minilm_graph import WIDTH
-from cacheserver.index.models import OnnxEmbedder, Vectors
+from cacheserver.index.models import BatchedEmbedder, OnnxEmbedder, Vectors
 from cacheserver.index.probe import difference
 from cacheserver.matching.prior import MINILM as MINILM_PRIOR
 from cacheserver.matching.prior import UNFITTED, Prior
@@ -105,7 +105,8 @@ def load(settings: Settings) -> Embedding:
         folder = exported_folder(settings.embedder, settings.data_dir)
         model = _exported(folder, settings.embedder_prefix)
     prior = _prior(settings.embedder_prior, model.id, folder / PRIOR)
-    return Embedding(model, prior, load=model.load)
+    batched = BatchedEmbedder(model) if model.batched_hash else None
+    return Embedding(model, prior, load=model.load, batched=batched)
 
 
 def _minilm(folder: Path) -> OnnxEmbedder:

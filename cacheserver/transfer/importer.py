@@ -29,9 +29,8 @@ from cacheserver.transfer.planned import (
 )
 from cacheserver.transfer.records import Problem
 
-# Texts given to the embedder at once: two of its batches, so that a caller's question waits for
-# that much at most, some ten milliseconds.
-_AT_ONCE: Final = 16
+# Entries stored at once: some with the embedder, those before them on their way to the store.
+_AT_ONCE: Final = 128
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +84,8 @@ class Importer:
         chosen = _chosen(batch, planned)
         writes, refused = _placed(batch, chosen, await self._present(chosen))
         await self._refuse(batch, writes, refused)  # before the answers are found
+        # Those of one length are embedded together.
+        writes.sort(key=lambda write: len(write.planned.entry.text or ""))
         await _each(self._put(batch, write) for write in writes)
         await self._learn(job, [one for one in planned if isinstance(one, PlannedLabel)], batch)
         return Outcome(batch.counts, batch.problems)
@@ -136,6 +137,7 @@ class Importer:
             one.entry,
             keep_s=batch.tenant.stale_s,
             asked_at=batch.asked_at,
+            behind=True,
             replaces=Replaced("" if old is None else old.id, one.worth, one.curated or one.pin),
         )
         if stored:

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from cacheserver.index.errors import ExportFailed
+from cacheserver.index.errors import ExportFailed, ModelDamaged
 from cacheserver.index.export import EMBEDDER_ID, export, main
-from cacheserver.index.models import OnnxEmbedder, read_manifest
+from cacheserver.index.models import BatchedEmbedder, OnnxEmbedder, read_manifest
 from tests.models import ROOT, model_dir
 
 OFFLINE = """
@@ -43,6 +43,21 @@ def test_a_damaged_export_is_made_anew_without_the_network(tmp_path: Path) -> No
     assert (folder / "prior.json").exists()
     vectors = [OnnxEmbedder(f).embed(["What is new?"])[0] for f in (folder, model_dir())]
     assert float(vectors[0] @ vectors[1]) > 0.999
+
+
+def test_an_earlier_export_gets_the_graph_for_several_texts_and_no_other_file(
+    tmp_path: Path,
+) -> None:
+    folder = tmp_path / "model"
+    shutil.copytree(model_dir(), folder)
+    (folder / "batched.onnx").write_bytes(b"half a graph")
+    before = (folder / "model.onnx").stat().st_mtime_ns
+    with pytest.raises(ModelDamaged):
+        BatchedEmbedder(OnnxEmbedder(folder)).embed(["What is new?"])
+    export(folder)
+    assert (folder / "model.onnx").stat().st_mtime_ns == before
+    assert {path.name for path in tmp_path.iterdir()} == {"model"}
+    BatchedEmbedder(OnnxEmbedder(folder)).embed(["What is new?"])
 
 
 def test_an_intact_export_is_left_alone() -> None:

@@ -57,6 +57,7 @@ class SemanticEntries:
         entries: Entries,
         batcher: Batcher,
         *,
+        behind: Batcher,
         dim: int,
         embedder_id: str,
         snapshot_path: Path,
@@ -68,7 +69,9 @@ class SemanticEntries:
         load: Callable[[], object] = lambda: None,
         missing: bool = False,
     ) -> None:
-        """`scale` maps the embedder's cosines. `limit_s`: how long a look-up waits for a vector.
+        """`behind` embeds what nobody waits for; it may be the same as `batcher`.
+
+        `scale` maps the embedder's cosines. `limit_s`: how long a look-up waits for a vector.
 
         `load` reads the embedder's model; it is called in a thread when the index is restored.
         `missing`: there is no model. What is stored gets its vector after a start with one.
@@ -82,6 +85,7 @@ class SemanticEntries:
         self._failing = False
         self.restored = asyncio.Event()  # until then a look-up by similarity is `warming`
         self._batcher = batcher
+        self._behind = behind
         self._dim = dim
         self._embedder_id = embedder_id
         self._snapshot_path = snapshot_path
@@ -185,11 +189,13 @@ class SemanticEntries:
         keep_s: int,
         asked_at: float,
         embed: bool = True,
+        behind: bool = False,
         replaces: Replaced | None = None,
     ) -> bool:
         """Store an entry, then index its question. False: purged since `asked_at`, or too large.
 
         `embed` False: only a vector at hand is used, such as one that was late for the look-up.
+        `behind`: the question is one of many, embedded behind those of requests.
         A question that the embedder failed to embed is embedded later (`reembedding`).
         """
         vector, lacks = None, False
@@ -197,7 +203,7 @@ class SemanticEntries:
             lacks = not embed
             if embed:
                 try:
-                    vector = await self.embed(entry.text)
+                    vector = await self.embed(entry.text, behind=behind)
                 except IndexingError:
                     lacks = True
         return await self.put_vector(
@@ -243,13 +249,13 @@ class SemanticEntries:
             self.index.remove(_name(entry))
         return entry
 
-    async def embed(self, text: str) -> Vector | None:
+    async def embed(self, text: str, *, behind: bool = False) -> Vector | None:
         """The vector of a text; None if the embedder cannot read it.
 
         Raises `IndexingError` where it fails or is slow, which is counted.
         """
         try:
-            return await self._embed(text)
+            return await self._embed(text, behind=behind)
         except Unreadable:
             return None
 
@@ -260,14 +266,14 @@ class SemanticEntries:
         except IndexingError:
             return None
 
-    async def _embed(self, text: str) -> Vector:
+    async def _embed(self, text: str, *, behind: bool = False) -> Vector:
         """The vector of a text, within the limit. Raises `IndexingError`; a failure is counted."""
         if self.missing:  # said at the start: no failure of this text
             raise ModelMissing("there is no embedding model")
         asked = self._batcher.recall(text) is None
         try:
             async with asyncio.timeout(self._limit_s):
-                vector = await self._batcher.embed(text)
+                vector = await (self._behind if behind else self._batcher).embed(text)
         except Unreadable:
             raise
         except (IndexingError, TimeoutError) as error:

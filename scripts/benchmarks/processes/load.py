@@ -134,12 +134,13 @@ def server(
     *options: str,
     module: str = SERVER,
     settings: dict[str, str] | None = None,
+    core: str = SERVER_CORE,
 ) -> Iterator[Server]:
     """The server with that many entries, on its own core with the store beside it."""
     with contextlib.ExitStack() as stack:
         folder = data_dir or stack.enter_context(temporary_folder())
         command = ["-m", module, str(folder), upstream, str(entries), *options]
-        child = stack.enter_context(serving(command, settings or {}))
+        child = stack.enter_context(serving(command, settings or {}, core=core))
         yield started(child)
 
 

@@ -59,6 +59,7 @@ _NOUNS = (
     "picture plan poem printer program recipe report roof router song spreadsheet tax ticket "
     "website window"
 )
+VERBS, NOUNS = _VERBS.split(), _NOUNS.split()
 _ANSWER = "This answer stands for one of ordinary length. " * 20  # about 1 kB
 
 
@@ -133,7 +134,7 @@ async def fill(parts: Components, entries: int) -> None:
     if entries <= len(real):
         return
     rng = np.random.default_rng(0)
-    subjects = [f"How do I {verb} my {noun}?" for verb in _VERBS.split() for noun in _NOUNS.split()]
+    subjects = [f"How do I {verb} my {noun}?" for verb in VERBS for noun in NOUNS]
     centres = np.asarray([await semantic.vector(subject) for subject in subjects])
     waiting: list[Any] = []
     for n in range(len(real), entries):

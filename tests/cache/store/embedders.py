@@ -106,6 +106,7 @@ async def serving(
         semantic = SemanticEntries(
             entries,
             batcher,
+            behind=batcher,
             dim=embedder.dim,
             embedder_id=embedder.id,
             snapshot_path=folder / "index.snapshot",

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterator
+import gc
+from collections.abc import AsyncIterator, Generator, Iterator
 from functools import cache
 from pathlib import Path
 
 import httpcore2
 import pytest
 from hypothesis import HealthCheck, settings
+from redis import utils as redis_utils
 
 from cacheserver.embedding import build as embedding
 from cacheserver.index.models import OnnxEmbedder
@@ -23,11 +25,27 @@ settings.register_profile("ours", deadline=None, suppress_health_check=[HealthCh
 settings.load_profile("ours")
 
 
+@pytest.hookimpl(wrapper=True)
+def pytest_collection() -> Generator[None, object, object]:
+    """Load the tests with the garbage collector off, and have it pass over them afterwards.
+
+    They all stay to the end. To go through them takes half a second, again every few tests.
+    """
+    gc.disable()
+    try:
+        return (yield)
+    finally:
+        gc.collect()
+        gc.freeze()
+        gc.enable()
+
+
 @pytest.fixture(scope="session", autouse=True)
 def loaded_once() -> Iterator[None]:
     """Share between the tests' servers what is slow to load and has no state.
 
-    Each loads the model in 0.12 s, and each HTTP client the machine's certificates in 0.04 s.
+    Each loads the model in 0.12 s, each HTTP client the machine's certificates in 0.04 s, and each
+    connection to a store the version of its library in 0.01 s.
     """
     shared, other = cache(OnnxEmbedder), embedding._minilm
 
@@ -37,6 +55,7 @@ def loaded_once() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(embedding, "_minilm", minilm)
         patch.setattr(httpcore2, "default_ssl_context", cache(httpcore2.default_ssl_context))
+        patch.setattr(redis_utils, "get_lib_version", cache(redis_utils.get_lib_version))
         yield
 
 

@@ -195,6 +195,7 @@ async def test_a_decision_has_its_candidates_and_its_probability(house: House) -
 
 async def test_jobs_and_batches_are_sent_waited_for_and_read(tmp_path: Any) -> None:
     async with BatchHouse.start(tmp_path) as house:
+        await house.send_at_once("default")
         seen: list[Job] = []
         async with AsyncClient(house.url) as client:
             job = await client.jobs.create("What is later?", when="batch")

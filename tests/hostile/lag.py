@@ -43,7 +43,7 @@ class Lag:
 
 @asynccontextmanager
 async def lag() -> AsyncIterator[Lag]:
-    """Watch the running loop. What the tests have allocated so far is not collected meanwhile."""
+    """Watch the running loop. What the tests have allocated so far is not collected from now on."""
     seen = Lag()
     loop = asyncio.get_running_loop()
     last = time.thread_time()
@@ -67,4 +67,3 @@ async def lag() -> AsyncIterator[Lag]:
     finally:
         assert handle is not None
         handle.cancel()
-        gc.unfreeze()

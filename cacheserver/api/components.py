@@ -21,6 +21,7 @@ from cacheserver.cache.call_planner import CallPlanner
 from cacheserver.cache.service import CacheService
 from cacheserver.cache.store.decision_log import DecisionLog
 from cacheserver.cache.store.decision_search import DecisionSearch
+from cacheserver.cache.store.index_upkeep.move import IndexMove
 from cacheserver.cache.store.reembedding import Reembedding
 from cacheserver.cache.store.semantic import SemanticEntries
 from cacheserver.calibration.build import CalibrationParts
@@ -115,6 +116,10 @@ class Components:
     @property
     def embedder_id(self) -> str:
         return self.host.answers.embedder_id
+
+    @property
+    def index_move(self) -> IndexMove:
+        return self.host.answers.index_move
 
     @property
     def reembedding(self) -> Reembedding:

@@ -1,6 +1,7 @@
 """Copy of all keys under a prefix as Redis commands that recreate them.
 
 It covers every type that the stores use, in parts, so that memory does not grow with a key's size.
+Vector sets are left out: a server makes them anew from the stored vectors.
 Each key begins with `DEL`, so a key that `SCAN` returns twice is created once.
 """
 
@@ -10,6 +11,7 @@ import time
 from collections.abc import AsyncIterator, Iterable
 from typing import Any, Final
 
+from cacheserver.cache.semantic_index.keys import DERIVED
 from cacheserver.core.errors import StoreError
 from cacheserver.storage.connection import Connection, command, store_errors
 from cacheserver.storage.key_scan import scan_keys
@@ -22,7 +24,11 @@ Words = tuple[bytes | str | int | float, ...]
 
 async def read_keys(redis: Connection, prefix: str) -> AsyncIterator[Words]:
     """Yield the commands that recreate every key under `prefix`. Raises `StoreError`."""
-    async for found in scan_keys(redis, prefix):
+    derived = tuple(f"{prefix}{one}".encode() for one in DERIVED)
+    async for page in scan_keys(redis, prefix):
+        found = [key for key in page if not key.startswith(derived)]
+        if not found:
+            continue
         with store_errors():
             async with redis.pipeline(transaction=False) as pipe:
                 for key in found:

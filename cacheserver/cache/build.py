@@ -15,6 +15,7 @@ from cacheserver.cache import ports
 from cacheserver.cache.call_planner import CallPlanner
 from cacheserver.cache.decider import Decider
 from cacheserver.cache.plugins import Plugins
+from cacheserver.cache.semantic_index.build import IndexFactory, IndexOptions
 from cacheserver.cache.service import CacheService
 from cacheserver.cache.settlement import Recorder, Settler
 from cacheserver.cache.store import index_sync
@@ -23,6 +24,7 @@ from cacheserver.cache.store.decision_search import DecisionSearch
 from cacheserver.cache.store.embedder_state import EmbedderStates
 from cacheserver.cache.store.entries import Entries
 from cacheserver.cache.store.hot_entries import HotEntries
+from cacheserver.cache.store.index_upkeep.move import IndexMove
 from cacheserver.cache.store.reembedding import Counts as ReembeddingCounts
 from cacheserver.cache.store.reembedding import Reembedding
 from cacheserver.cache.store.semantic import SemanticEntries
@@ -79,6 +81,7 @@ class CacheOptions:
     max_decision_bytes: int | None
     hot_bytes: int  # of answers in memory; 0: none
     grace_s: float
+    index: IndexOptions = field(default_factory=IndexOptions)
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,6 +94,7 @@ class Answers:
     embedder_id: str
     dim: int
     reembedding: Reembedding
+    index_move: IndexMove
     prior: Prior = MINILM
     # Each drops the texts of questions that a part keeps in memory, after an erasure.
     memories: list[Callable[[], None]] = field(default_factory=list)
@@ -154,16 +158,24 @@ async def answers(
         if embedding.batched is not None:
             behind = Batcher(embedding.batched, max_batch=_BEHIND, memo=0, nice=_NICE)
             stack.push_async_callback(behind.close)
+        indexes = IndexFactory(
+            store,
+            options.index,
+            snapshot=options.data_dir / "index.snapshot",
+            dim=embedder.dim,
+            embedder_id=embedder.id,
+            clock=clock,
+        )
+        index = await indexes.first()
         semantic = SemanticEntries(
             entries,
             batcher,
+            index,
             behind=behind,
             dim=embedder.dim,
             embedder_id=embedder.id,
-            snapshot_path=options.data_dir / "index.snapshot",
             clock=clock,
             counts=metrics,
-            sealer=store.sealer,
             scale=embedding.prior.scale,
             limit_s=embedding.limit_s,
             load=embedding.load,
@@ -183,6 +195,9 @@ async def answers(
             probe=embedding.probe,
             changed=embedding.changed,
         )
+        stack.push_async_callback(semantic.close)
+        move = IndexMove(semantic, indexes.make, metrics, has_leftovers=indexes.has_leftovers)
+        move.want(options.index.kind)
         await reembedding.prepare()
         yield Answers(
             semantic,
@@ -191,6 +206,7 @@ async def answers(
             embedder.id,
             embedder.dim,
             reembedding,
+            move,
             embedding.prior,
             [batcher.forget],
         )
@@ -265,11 +281,13 @@ async def cache(
         name="index:keep",
     )
     reembedding = asyncio.create_task(answers.reembedding.run(), name="index:re-embed")
+    moving = asyncio.create_task(answers.index_move.run(), name="index:move")
     try:
         yield Cache(service, planner, decider, stored, settler)
     finally:
         try:
             await service.drain(_DRAIN_S)
         finally:
+            await end(moving)
             await end(reembedding)
             await index_sync.end_sync(upkeep, answers.entries, metrics)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from cacheserver.cache.build import Answers, CacheOptions
+from cacheserver.cache.semantic_index.build import IndexOptions
 from cacheserver.claude.build import ClaudeOptions
 from cacheserver.claude.upstream import Upstream
 from cacheserver.config import settings as config
@@ -45,9 +46,11 @@ def use_live(settings: Settings, claude: Upstream, answers: Answers) -> None:
     answers.entries.entries.max_bytes = settings.max_bytes
     answers.reembedding.max_bytes = settings.max_bytes
     answers.decision_log.max_bytes = settings.max_decision_bytes
+    answers.index_move.want(settings.index)
 
 
 def cache_options(settings: Settings) -> CacheOptions:
+    index_url = settings.index_redis_url
     return CacheOptions(
         data_dir=settings.data_dir,
         default_model=settings.default_model,
@@ -55,4 +58,10 @@ def cache_options(settings: Settings) -> CacheOptions:
         max_decision_bytes=settings.max_decision_bytes,
         hot_bytes=settings.hot_bytes // 2,
         grace_s=settings.abandoned_s,
+        index=IndexOptions(
+            kind=settings.index,
+            url=None if index_url is None else index_url.get_secret_value(),
+            most=settings.index_scope_vectors,
+            wait_s=settings.store_wait_s,
+        ),
     )

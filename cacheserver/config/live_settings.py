@@ -27,7 +27,9 @@ LIVE: Final = tuple(name for name in Settings.model_fields if _extra(name).get("
 _BARS: Final = ("similarity", "target")  # either decides a bar
 
 # A value of these is a place or an address that may hold a password.
-_MASKED: Final = frozenset({"redis_url", "encryption_key_command", "encryption_old_key_command"})
+_MASKED: Final = frozenset(
+    {"redis_url", "index_redis_url", "encryption_key_command", "encryption_old_key_command"}
+)
 
 
 def check_names(names: Iterable[str]) -> None:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Final
+from typing import Final, Literal
+from urllib.parse import urlsplit
 
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, Field, field_validator
 
 from cacheserver.config.fields import Secret, setting
 from cacheserver.config.sizes import BytesLimit
@@ -30,6 +31,26 @@ class StoreSettings(BaseModel):
         "Your own Redis or Valkey: `redis://`, `rediss://` or `unix://`. A secret: it may hold a "
         "password.",
         "Without it, a Valkey is started in the data directory and nothing need be installed.",
+    )
+    index: Literal["faiss", "vector-sets"] = setting(
+        "faiss",
+        "Where the vectors of questions are searched: `faiss`, in this process; or `vector-sets`, "
+        "in Redis 8 or a cluster of it ([when and how](vector-sets.md)).",
+        "A search in memory takes no round trip, and needs no Redis 8.",
+        live=True,
+    )
+    index_redis_url: Secret = setting(
+        None,
+        "Redis 8 for the vector sets: `redis://`, `rediss://`, or `redis+cluster://host:port,...` "
+        "with some of a cluster's nodes. A secret: it may hold a password.",
+        "Without it, the store itself.",
+    )
+    index_scope_vectors: int = setting(
+        1_000_000,
+        "Vectors in one set. A scope with more has several, on several nodes of a cluster.",
+        "About 1 GB of one node's memory.",
+        ge=100,
+        le=1_000_000_000,
     )
     redis_ca_file: Path | None = setting(
         None,
@@ -145,3 +166,11 @@ class StoreSettings(BaseModel):
         "settings.",
         "A key that is missing by mistake must not look like an empty cache.",
     )
+
+    @field_validator("index_redis_url")
+    @classmethod
+    def _known_index_scheme(cls, value: Secret) -> Secret:
+        known = ("redis", "rediss", "unix", "redis+cluster", "rediss+cluster")
+        if value and urlsplit(value.get_secret_value()).scheme not in known:
+            raise ValueError("must begin with `redis://`, `rediss://` or `redis+cluster://`")
+        return value

@@ -14,6 +14,8 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Final, Literal, TypeAlias
 
+from cacheserver.erasure import vector_set_kinds
+
 # Erased with the `entry` it belongs to; as a `record` that the selector covers; `always`, with
 # anything of its tenant, since it is cheap to rebuild; with the `tenant` as a whole; or it `stays`.
 How: TypeAlias = Literal["entry", "record", "always", "tenant", "stays"]
@@ -345,6 +347,7 @@ def _kinds() -> tuple[Kind, ...]:
         *_of(
             "cache",
             ("probe", "string", "probe", "stays", "a number", "a minute"),
+            *vector_set_kinds.ROWS,
         ),
         *_of("transfer", ("imports", "hash", "import:T:<id>", "tenant", "files, counts", quarter)),
         *_of("transfer", ("import_lists", "sorted set", "imports:T", "tenant", "ids", quarter)),

@@ -22,6 +22,7 @@ from scripts.benchmarks import (
     encryption,
     hits,
     imports,
+    index,
     instructions,
     invoice,
     levers,
@@ -63,6 +64,7 @@ _NAMED: Mapping[str, Callable[[Run], list[dict[str, Any]]]] = {
     "observe": observing.measure,
     "bytes": storebytes.measure,
     "encryption": encryption.measure,
+    "index": index.measure,
 }
 
 
@@ -92,6 +94,7 @@ def main() -> int:
         "--data", type=Path, default=Path("../shared/data"), help="the traces `miss` replays"
     )
     parser.add_argument("--requests", type=int, default=20_000, help="of `invoice`")
+    parser.add_argument("--vectors", type=int, nargs="+", default=[20_000], help="of `index`")
     parser.add_argument("--lines", type=int, default=50_000, help="of the log of `audit`")
     args = parser.parse_args()
     if args.table:
@@ -110,7 +113,9 @@ def main() -> int:
 def _measure(args: argparse.Namespace) -> None:
     figures: dict[str, Any] = {"machine": _machine()}
     with pinned(LOAD_CORE), temporary_folder() as folder:  # the other core is the server's alone
-        run = Run(args.seconds, args.entries, folder, args.data, args.requests, args.lines)
+        run = Run(
+            args.seconds, args.entries, folder, args.data, args.requests, args.lines, args.vectors
+        )
         for name in args.part or _PARTS:
             began = time.monotonic()
             figures[name] = {**_PARTS, **_NAMED}[name](run)

@@ -15,6 +15,7 @@ class Run:
     data: Path  # the traces that `miss` replays
     requests: int  # of `invoice`
     lines: int  # of the log of `audit`
+    vectors: Sequence[int] = (20_000,)  # of `index`
 
     def filled(self, entries: int) -> Path:
         """The data directory of a server with so many entries that all questions pass."""

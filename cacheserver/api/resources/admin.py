@@ -25,12 +25,12 @@ async def stats(request: Request, tenant: str | None = None) -> dict[str, Any]:
     if tenant is not None:
         await tenant_of(state, tenant)
     sums = await state.parts.decision_log.stats(tenant)
-    index = state.parts.entries.index
     sizes = state.parts.sizes
     taken = await sizes.read()
     return {
         **shown_stats(sums),
-        "indexed": len(index),
+        "indexed": len(state.parts.entries.index),
+        "index": state.parts.index_move.as_json(),
         "embedder": state.parts.reembedding.as_json(),
         "stored_bytes": taken["answers"],
         "store": {

@@ -30,7 +30,6 @@ from cacheserver.core.types import Entry
 from cacheserver.index.batcher import Batcher
 from cacheserver.index.errors import IndexingError, Unreadable
 from cacheserver.index.models import Vectors
-from cacheserver.index.vectors import VectorIndex
 from cacheserver.matching.question_text import is_normal
 from cacheserver.storage.connection import Connection, command
 
@@ -209,11 +208,11 @@ class Reembedding:
         """
         failed = in_a_row = 0
         before = self._semantic.lacking
-        known = await asyncio.to_thread(_entry_ids, self._semantic.index)
+        known = {name[:32] for name in await self._semantic.index.names()}
         stored = await self._entries.vectors.count()
         self.progress = Progress(left=max(0, stored - len(known)))
         async for page in self._entries.vectors.pages(known, size=_PAGE):
-            lacking = [one for one in page if self._wants(one)]
+            lacking = [one for one in page if await self._wants(one)]
             questions = await self._entries.vectors.questions(lacking)
             for found, entry in zip(lacking, questions, strict=True):
                 if entry is None or entry.text is None or not is_normal(entry.text):
@@ -247,17 +246,18 @@ class Reembedding:
                     await self._entries.vectors.replace(found, replace(found.row, vectors=mine))
             await asyncio.sleep(0)
 
-    def _wants(self, found: FoundRow) -> bool:
+    async def _wants(self, found: FoundRow) -> bool:
         """Return True if it is to be embedded. A vector of another server's is indexed.
 
         What has no row is to be matched exactly only, or could not be read by the embedder before
         a change: then this one tries.
         """
-        if found.id + found.fingerprint in self._semantic.index:
+        scope = "" if found.row is None else found.row.scope
+        if await self._semantic.index.holds(found.id + found.fingerprint, scope):
             return False
         if found.row is None or self._id not in found.row.vectors:
             return found.row is not None or self._semantic.changing
-        self._semantic.index_row(found.row)
+        await self._semantic.index_row(found.row)
         return False
 
     async def _embed(self, found: FoundRow, entry: Entry, text: str) -> None:
@@ -278,7 +278,7 @@ class Reembedding:
             row = replace(row, vectors=kept)
         if await self._entries.vectors.replace(found, row):
             if vector:
-                self._semantic.index_row(row)
+                await self._semantic.index_row(row)
                 self.progress.embedded += 1
             else:
                 self.progress.unreadable += 1
@@ -326,10 +326,6 @@ class Reembedding:
                 f"`CACHESERVER_DATA_DIR`: {change}, which takes up to {_DISK * need:,} on disk, "
                 f"and {free:,} are free; make room, or keep `CACHESERVER_EMBEDDER` as it was"
             )
-
-
-def _entry_ids(index: VectorIndex) -> set[str]:
-    return {name[:32] for name in index.ids()}
 
 
 def _free_bytes(folder: Path) -> int:

@@ -10,32 +10,27 @@ import asyncio
 import logging
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from pathlib import Path
-from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
 
-from cacheserver.cache.store.codec import VectorRow
+from cacheserver.cache.semantic_index.port import SemanticIndex
 from cacheserver.cache.store.entries import Entries
-from cacheserver.cache.store.stored_entry import Replaced, Stored, no_keys
+from cacheserver.cache.store.index_upkeep.view import Counts, IndexView
+from cacheserver.cache.store.stored_entry import Replaced, Stored, Together, no_keys
 from cacheserver.core.errors import StoreError
 from cacheserver.core.types import Candidate, Entry, Nanodollars, Near, Query
-from cacheserver.index import snapshot
 from cacheserver.index.batcher import Batcher
 from cacheserver.index.errors import (
     EmbedderFailed,
     IndexingError,
     ModelChanged,
     ModelMissing,
-    SnapshotRefused,
     TooLong,
     Unreadable,
 )
-from cacheserver.index.vectors import VectorIndex
 from cacheserver.matching.cosine_scale import CosineScale
 from cacheserver.matching.question_text import is_normal
-from cacheserver.storage.sealer import Sealer
 
 logger = logging.getLogger(__name__)
 
@@ -45,25 +40,20 @@ _ROUNDS = 3  # searches past neighbours whose entries are gone; then the rest is
 Vector = npt.NDArray[np.float32]
 
 
-class Counts(Protocol):
-    def swallowed(self, site: str) -> None: ...
-
-
-class SemanticEntries:
+class SemanticEntries(IndexView):
     """Entries with an index over the questions they answered."""
 
     def __init__(
         self,
         entries: Entries,
         batcher: Batcher,
+        index: SemanticIndex,
         *,
         behind: Batcher,
         dim: int,
         embedder_id: str,
-        snapshot_path: Path,
         clock: Callable[[], float],
         counts: Counts,
-        sealer: Sealer | None = None,
         scale: CosineScale | None = None,
         limit_s: float | None = None,
         load: Callable[[], object] = lambda: None,
@@ -73,33 +63,18 @@ class SemanticEntries:
 
         `scale` maps the embedder's cosines. `limit_s`: how long a look-up waits for a vector.
 
-        `load` reads the embedder's model; it is called in a thread when the index is restored.
         `missing`: there is no model. What is stored gets its vector after a start with one.
         """
+        super().__init__(entries, index, dim=dim, embedder_id=embedder_id, clock=clock, load=load)
         self.missing = missing
-        self.entries = entries
-        self.index = VectorIndex(dim)
         self.changing = False  # to this embedder: not all questions have its vector yet
-        self.lacking = 0  # stored questions without a vector of this embedder, as far as known
         self.recovered = asyncio.Event()  # the embedder answers again after a failure
         self._failing = False
-        self.restored = asyncio.Event()  # until then a look-up by similarity is `warming`
         self._batcher = batcher
         self._behind = behind
-        self._dim = dim
-        self._embedder_id = embedder_id
-        self._snapshot_path = snapshot_path
-        self._clock = clock
         self._counts = counts
         self._scale = scale or CosineScale()
         self._limit_s = limit_s
-        self._load = load
-        self._coat = None if sealer is None else sealer.files
-        self._changed = False  # since the last snapshot
-
-    @property
-    def ready(self) -> bool:
-        return self.restored.is_set()
 
     async def get(self, fingerprint: str) -> Entry | None:
         return await self.entries.get(fingerprint)
@@ -133,30 +108,61 @@ class SemanticEntries:
         if isinstance(vector, Near):
             own = None if asked is None else await self.entries.get(asked)
             return replace(vector, exact=own)
-        own = None
+        own, index = None, self.index
+        cosines: list[float | None]
         for _ in range(_ROUNDS):
             try:
-                matches = self.index.search(query.scope, vector, top_k, self._clock())
-            except (RuntimeError, AssertionError, MemoryError) as error:  # what FAISS raises
+                matches = await index.search(
+                    query.scope, vector, top_k + index.spare, self._clock()
+                )
+            except StoreError:
                 if asked is not None and (own := await self.entries.get(asked)) is not None:
                     return Near(skipped="degraded", exact=own)
-                raise StoreError(f"the index failed: {type(error).__name__}") from error
+                raise
             refs = [_unname(match.id) for match in matches]
-            read = await self.entries.together(refs, beside=beside, exact=asked)
+            if index.spare:
+                read, cosines = await self._with_cosines(refs, vector, beside, asked)
+            else:
+                read = await self.entries.together(refs, beside=beside, exact=asked)
+                cosines = [match.cosine for match in matches]
             own, asked = own or read.exact, None
-            live, gone = [], 0
-            for match, stored in zip(matches, read.grouped, strict=True):
+            live, gone = list[tuple[float, Stored]](), 0
+            for match, stored, cosine in zip(matches, read.grouped, cosines, strict=True):
                 # Purged, evicted or replaced: the index follows Redis. An entry of another tenant
                 # is in this scope only if a forged export brought it.
                 if stored is None or stored.entry.tenant != query.tenant.name:
-                    gone += self.index.remove(match.id)
-                elif stored.entry.scope == query.scope and is_normal(stored.entry.text):
-                    live.append(_candidate(stored, self._scale(match.cosine)))
+                    gone += await self._drop(match.id, query.scope)
+                elif cosine is not None and _is_of(stored.entry, query):
+                    live.append((cosine, stored))
             if not gone:
                 break  # otherwise search again: dropped vectors may have hidden others
-        if self.changing and not live:  # what is stored may have no vector yet
+        if index.spare:  # only now are they in order; ids are in the order of times
+            live.sort(key=lambda one: (one[0], one[1].entry.id), reverse=True)
+        if (self.changing or self.incomplete) and not live:  # what is stored may have no vector yet
             return Near(skipped="warming", vector=vector, exact=own)
-        return Near(live, vector=vector, exact=own, beside=read.beside)
+        found = [_candidate(stored, self._scale(cosine)) for cosine, stored in live[:top_k]]
+        return Near(found, vector=vector, exact=own, beside=read.beside)
+
+    async def _with_cosines(
+        self,
+        refs: Sequence[tuple[str, str]],
+        vector: Vector,
+        beside: Callable[[str], Sequence[str]],
+        exact: str | None,
+    ) -> tuple[Together, list[float | None]]:
+        """Read entries in one round trip, with the cosine of each; None: it has no vector."""
+        rows = self.entries.vectors.beside(refs, beside)
+        read = await self.entries.together(refs, beside=rows.keys, exact=exact)
+        cosines, others = rows.compute(read.beside, vector, embedder=self._embedder_id)
+        return replace(read, beside=others), [cosines.get(id) for _, id in refs]
+
+    async def _drop(self, id: str, scope: str) -> bool:
+        """Remove a vector from the index. A failure is counted: it is met again."""
+        try:
+            return await self.index.remove(id, scope)
+        except StoreError:
+            self._counts.swallowed("index")
+            return False
 
     async def _question_vector(self, query: Query) -> Vector | Near:
         """Return a question's vector, or why there is none."""
@@ -178,7 +184,7 @@ class SemanticEntries:
     async def has_questions(self, tenant: str, scope: str) -> bool:
         """Return True if a question of the tenant's is stored in a scope. Raises `StoreError`."""
         nowhere = np.zeros(self._dim, np.float32)  # as near to one as to another
-        matches = self.index.search(scope, nowhere, _SAMPLE, self._clock())
+        matches = await self.index.search(scope, nowhere, _SAMPLE, self._clock())
         found = await self.entries.grouped([_unname(match.id) for match in matches])
         return any(stored is not None and stored.entry.tenant == tenant for stored in found)
 
@@ -229,10 +235,13 @@ class SemanticEntries:
             entry, keep_s=keep_s, vector=packed, asked_at=asked_at, lacks=lacks, replaces=replaces
         )
         if was_stored and replaces is not None:
-            self.index.remove(replaces.id + entry.fingerprint)
+            await self._drop(replaces.id + entry.fingerprint, entry.scope)
         if was_stored and vector is not None:
-            self.index.add(_name(entry), entry.scope, vector, entry.expires_at)
-            self._changed = True
+            try:
+                await self.index.add(_name(entry), entry.scope, vector, entry.expires_at)
+            except StoreError:  # the answer is stored; `tend` adds what is lacking
+                self._counts.swallowed("index")
+                self.incomplete = True
         if was_stored and lacks:
             self.lacking += 1
         return was_stored
@@ -245,8 +254,12 @@ class SemanticEntries:
         if found is None:
             return None
         entry, row = found
-        if row is not None and not self.index_row(row):
-            self.index.remove(_name(entry))
+        try:
+            if row is not None and not await self.index_row(row):
+                await self.index.remove(_name(entry), entry.scope)
+        except StoreError:  # an entry that is over is not served, whatever the index has
+            self._counts.swallowed("index")
+            self.incomplete = True
         return entry
 
     async def embed(self, text: str, *, behind: bool = False) -> Vector | None:
@@ -287,89 +300,6 @@ class SemanticEntries:
             self.recovered.set()
         return vector
 
-    async def restore(self) -> None:
-        """Fill the index from the snapshot, then make it agree with Redis.
-
-        Raises `StoreError`; the index stays `warming` and the caller may try again.
-        """
-        restored, _ = await asyncio.gather(
-            asyncio.to_thread(self._from_snapshot), asyncio.to_thread(self._load)
-        )
-        # Entries stored while the snapshot was read are found in Redis.
-        self.index = restored
-        names = {name[:32]: name for name in restored.ids()}
-        gone = set(names)  # until Redis names them
-        added, self.lacking = 0, 0
-        async for row in self.entries.vectors.scan(names, seen=gone.difference_update):
-            added += self.index_row(row)
-            self.lacking += self._embedder_id not in row.vectors
-        for id in gone:
-            restored.remove(names[id])
-        # With encryption on, a snapshot from before it is replaced.
-        self._changed = bool(gone or added) or self._coat is not None
-        self.restored.set()
-        logger.info("index ready: %d questions, %d of them from Redis alone", len(restored), added)
-
-    def _from_snapshot(self) -> VectorIndex:
-        """Return what the snapshot holds; an empty index if there is none that can be used."""
-        try:
-            found = snapshot.load(
-                self._snapshot_path,
-                embedder_id=self._embedder_id,
-                dim=self._dim,
-                coat=self._coat,
-            ).index
-            for name in found.ids():
-                self.entries.seen.add(name[32:])
-            return found
-        except SnapshotRefused as refused:
-            if self._snapshot_path.exists():
-                logger.warning("the index snapshot is not used: %s", refused)
-            return VectorIndex(self._dim)
-
-    def index_row(self, row: VectorRow) -> bool:
-        """Index a stored question; False if it has no vector of this embedder, or has expired."""
-        stored = row.vectors.get(self._embedder_id, b"")
-        vector = np.frombuffer(stored, dtype=np.float16).astype(np.float32)
-        if vector.shape != (self._dim,) or row.expires_at <= self._clock():
-            return False  # none, or only stored to be served stale
-        vector /= np.linalg.norm(vector)
-        self.index.add(row.entry_id + row.fingerprint, row.scope, vector, row.expires_at)
-        self.entries.seen.add(row.fingerprint)
-        self._changed = True
-        return True
-
-    async def drop_gone(self) -> int:
-        """Drop vectors without an entry from the index and the snapshot; return their number.
-
-        Raises `StoreError`, and `OSError` where the snapshot cannot be written.
-        """
-        live = await self.entries.live_ids()
-        gone = sum(self.index.remove(name) for name in self.index.ids() if name[:32] not in live)
-        await asyncio.to_thread(self.index.compact)
-        self._changed = True
-        await self.save()
-        return gone
-
-    async def tend(self) -> None:
-        """Drop expired vectors and retrain grown partitions. Called off the request path."""
-        if self.index.expire(self._clock()):
-            self._changed = True
-        await asyncio.to_thread(self.index.maintain)
-
-    async def save(self) -> None:
-        """Write the snapshot if anything changed since the last one."""
-        if not self.ready or not self._changed:
-            return
-        self._changed = False
-        await asyncio.to_thread(
-            snapshot.save,
-            self._snapshot_path,
-            self.index,
-            embedder_id=self._embedder_id,
-            coat=self._coat,
-        )
-
 
 def site_of(error: IndexingError | TimeoutError) -> str:
     """Return where a failure of the embedder is counted."""
@@ -384,6 +314,11 @@ def _candidate(stored: Stored, similarity: float) -> Candidate:
         corroborated=stored.corroborated,
         pinned=stored.pinned,
     )
+
+
+def _is_of(entry: Entry, query: Query) -> bool:
+    """Return whether an entry may be compared: it is of the scope, and its text is plain."""
+    return entry.scope == query.scope and is_normal(entry.text)
 
 
 def _name(entry: Entry) -> str:

@@ -8,14 +8,19 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Collection, Container, Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import TypeAlias
 
+import numpy as np
 import orjson
 
 from cacheserver.cache.store import codec, entry_scripts
 from cacheserver.cache.store.codec import VectorRow, pack_vectors, unpack_vectors
 from cacheserver.core.types import Entry
+from cacheserver.index.models import Vectors
 from cacheserver.storage.connection import Connection, command, run_script
 from cacheserver.storage.sealer import Sealer
+
+Values: TypeAlias = Mapping[str, Sequence[bytes | None]]  # by entry id
 
 _SCAN = 1_000  # rows read by one round trip: about a megabyte
 
@@ -29,6 +34,50 @@ class FoundRow:
     meta: bytes  # of the hash `ids`
     value: bytes  # the row as stored; empty: none
     row: VectorRow | None  # None: there is none, or none of this entry that can be read
+
+
+class StoredCosines:
+    """Vectors of some entries, read beside them, and the cosines of a question with each.
+
+    For an index whose own cosines are approximate.
+    """
+
+    def __init__(
+        self,
+        refs: Sequence[tuple[str, str]],
+        beside: Callable[[str], Sequence[str]],
+        *,
+        prefix: str,
+        sealer: Sealer,
+    ) -> None:
+        """`refs`: fingerprint and id of each entry. `beside`: the other keys."""
+        self._fingerprints = {id: fingerprint for fingerprint, id in refs}
+        self._beside = beside
+        self._prefix = prefix
+        self._sealer = sealer
+
+    def keys(self, entry_id: str) -> Sequence[str]:
+        return [f"{self._prefix}v:{self._fingerprints[entry_id]}", *self._beside(entry_id)]
+
+    def compute(
+        self, values: Values, vector: Vectors, *, embedder: str
+    ) -> tuple[dict[str, float], Values]:
+        """Return the cosines by entry id, and the values of the other keys.
+
+        An entry without a vector of the embedder has no cosine.
+        """
+        cosines, others = dict[str, float](), dict[str, Sequence[bytes | None]]()
+        for entry_id, (value, *rest) in values.items():
+            others[entry_id] = rest
+            fingerprint = self._fingerprints[entry_id]
+            row = unpack_vectors(codec.unseal(self._sealer, "vectors", fingerprint, value))
+            if row is None or row.entry_id != entry_id:
+                continue
+            stored = np.frombuffer(row.vectors.get(embedder, b""), np.float16)
+            if stored.shape == vector.shape:
+                # As FAISS does: half precision against single.
+                cosines[entry_id] = min(1.0, float(stored.astype(np.float32) @ vector))
+        return cosines, others
 
 
 class StoredVectors:
@@ -96,9 +145,20 @@ class StoredVectors:
             for one, value in zip(fingerprints, values, strict=True)
         ]
 
+    def beside(
+        self, refs: Sequence[tuple[str, str]], others: Callable[[str], Sequence[str]]
+    ) -> StoredCosines:
+        """Return what reads the rows of (fingerprint, entry id) beside the entries and `others`."""
+        return StoredCosines(refs, others, prefix=self._prefix, sealer=self._sealer)
+
     async def count(self) -> int:
         """Return the number of entries, some of which may have no vector."""
         return int(await command(self._redis, "HLEN", f"{self._prefix}ids"))
+
+    async def are_stored(self, entry_ids: Sequence[str]) -> list[bool]:
+        """Return for each id whether it is stored, stale entries included."""
+        found = await command(self._redis, "HMGET", f"{self._prefix}ids", *entry_ids)
+        return [meta is not None for meta in found]
 
     async def questions(self, rows: Sequence[FoundRow]) -> list[Entry | None]:
         """Return the entries beside these rows; None for one that is gone or replaced."""

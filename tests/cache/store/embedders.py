@@ -17,6 +17,7 @@ from pathlib import Path
 
 import numpy as np
 
+from cacheserver.cache.semantic_index.faiss_index import FaissIndex
 from cacheserver.cache.store.embedder_state import EmbedderStates
 from cacheserver.cache.store.entries import Entries
 from cacheserver.cache.store.reembedding import Reembedding
@@ -106,10 +107,15 @@ async def serving(
         semantic = SemanticEntries(
             entries,
             batcher,
+            FaissIndex(
+                embedder.dim,
+                embedder_id=embedder.id,
+                path=folder / "index.snapshot",
+                clock=clock,
+            ),
             behind=batcher,
             dim=embedder.dim,
             embedder_id=embedder.id,
-            snapshot_path=folder / "index.snapshot",
             clock=clock,
             counts=counts,
         )

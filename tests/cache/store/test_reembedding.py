@@ -169,7 +169,7 @@ async def test_what_is_purged_replaced_or_over_meanwhile_stays_so(
 
         async def meanwhile(*row: Any) -> bool:
             await new.semantic.entries.purge_tenant("a")
-            if not new.semantic.index.ids():
+            if not len(new.semantic.index):
                 await fill(new, replacement)
             return await unhindered(*row)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from cacheserver.cache.semantic_index.faiss_index import FaissIndex
 from cacheserver.cache.store.seen import Seen
 from cacheserver.index.vectors import VectorIndex
 from cacheserver.storage.connection import command
@@ -23,7 +24,9 @@ async def outcome(house: House, text: str) -> tuple[str, str]:
 def as_another_server(house: House) -> None:
     """Forget what is stored, as a server that did not store it."""
     house.parts.entries.entries.seen = Seen()
-    house.parts.entries.index = VectorIndex(house.parts.entries.index.dim)
+    index = house.parts.entries.index
+    assert isinstance(index, FaissIndex)
+    index.vectors = VectorIndex(index.vectors.dim)
 
 
 def test_a_fingerprint_is_seen_once_it_was_added() -> None:
@@ -77,6 +80,8 @@ async def test_an_exact_answer_is_found_while_the_index_fails(
     def fails(*_: object) -> None:
         raise RuntimeError("FAISS")
 
-    monkeypatch.setattr(house.parts.entries.index, "search", fails)
+    index = house.parts.entries.index
+    assert isinstance(index, FaissIndex)
+    monkeypatch.setattr(index.vectors, "search", fails)
     assert await outcome(house, "How do I reset my password?") == ("exact", "identical")
     assert await outcome(house, "How do I open an account?") == ("miss", "degraded")

@@ -134,11 +134,21 @@ async def _room(sizes: StoreSizes) -> dict[str, Any]:
 
 
 def _index(parts: Components) -> dict[str, Any]:
-    questions = len(parts.entries.index)
+    index = parts.index_move.as_json()
+    facts = {"kind": index["kind"], "questions": index["vectors"]}
     if not parts.entries.ready:
         do = "Wait: after a start the index is read within seconds. Exact hits are served."
-        return check("index", "degraded", "it is being read", do, questions=questions)
-    return check("index", "ok", f"{questions:,} questions", "", questions=questions)
+        return check("index", "degraded", "it is being read", do, **facts)
+    if index["failing"]:
+        do = "See that the Redis with the vector sets runs. Until then exact hits alone are served."
+        return check("index", "degraded", "it does not answer", do, **facts)
+    if index["problem"] is not None:
+        do = f"{index['problem']}. It is tried again by itself."
+        return check("index", "degraded", "it cannot be moved", do, **facts)
+    if index["moving_to"] is not None:
+        found = f"{index['done']:,} of {index['total']:,} questions moved to {index['moving_to']}"
+        return check("index", "ok", found, "", **facts)
+    return check("index", "ok", f"{index['vectors']:,} questions", "", **facts)
 
 
 def _embedder(parts: Components) -> dict[str, Any]:

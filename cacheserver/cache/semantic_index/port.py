@@ -1,0 +1,77 @@
+"""Port of the index: where the vectors of stored questions are.
+
+Rule: an index is a derived view. What it has too much is dropped when met, what it lacks is a miss.
+An id is an entry's, 32 hexadecimal digits, with the fingerprint behind it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from typing import Literal, Protocol, TypeAlias
+
+from cacheserver.index.models import Vectors
+from cacheserver.index.partition import Match
+
+IndexKind: TypeAlias = Literal["faiss", "vector-sets"]
+
+
+class SemanticIndex(Protocol):
+    """Vectors by scope. Each method raises `StoreError` where the index fails."""
+
+    @property
+    def kind(self) -> IndexKind: ...
+
+    @property
+    def spare(self) -> int:
+        """Return how many more than wanted to search for.
+
+        0: cosines are exact. Else they are approximate: the caller computes them from the stored
+        vectors, and drops the last.
+        """
+
+    @property
+    def lasts(self) -> bool:
+        """Return whether it outlives this process, so that it serves before it was compared."""
+
+    @property
+    def failing(self) -> bool: ...
+
+    def __len__(self) -> int: ...
+
+    async def open(self) -> None:
+        """Read what was stored. Raises `SettingsError` where the operator must act."""
+
+    async def is_full(self) -> bool:
+        """Return whether all stored questions were in, when that was last seen to."""
+
+    async def set_full(self) -> None: ...
+
+    async def search(self, scope: str, vector: Vectors, k: int, now: float) -> list[Match]:
+        """Return up to `k` neighbours in the scope, best first, the newer of two equals first."""
+
+    async def add(self, id: str, scope: str, vector: Vectors, expires_at: float) -> None:
+        """Add a unit vector, in the place of any with the same id."""
+
+    async def remove(self, id: str, scope: str) -> bool:
+        """Remove a vector; return whether it was in."""
+
+    async def holds(self, id: str, scope: str) -> bool: ...
+
+    async def names(self) -> set[str]:
+        """Return all ids that are in."""
+
+    async def next_page(self) -> list[tuple[str, str]]:
+        """Return some ids with their scopes, to be compared with the store."""
+
+    async def discard(self, names: Collection[str]) -> int:
+        """Remove these ids, of any scope, for good; return how many were in."""
+
+    async def tend(self) -> None:
+        """Remove what has expired. Called off the request path."""
+
+    async def save(self) -> None: ...
+
+    async def wipe(self) -> None:
+        """Delete all of it, on disk too."""
+
+    async def close(self) -> None: ...

@@ -1,0 +1,52 @@
+"""The Lua scripts of vector sets. The keys of each are of one slot.
+
+A name is added to the deadlines before its vector (`VectorSets.add`), and leaves them after it. So
+no vector is without a deadline, and a sweep finds it. A name whose vector is still on its way is
+left for the sweep.
+
+A segment that was found empty is condemned in the register: its score is then minus the time. It is
+removed if it is still empty and condemned some time later; who adds to it revokes that.
+"""
+
+from __future__ import annotations
+
+# KEYS: vectors, deadlines. ARGV: names... Returns how many vectors there were.
+REMOVE = """
+local gone = 0
+for _, name in ipairs(ARGV) do
+  if redis.call('VREM', KEYS[1], name) == 1 then
+    redis.call('ZREM', KEYS[2], name)
+    gone = gone + 1
+  end
+end
+return gone
+"""
+
+# KEYS: vectors, deadlines. ARGV: now (s), limit. Returns how many were due, and when the next is
+# ('': none is left).
+SWEEP = """
+local due = redis.call('ZRANGEBYSCORE', KEYS[2], '-inf', ARGV[1], 'LIMIT', 0, ARGV[2])
+for _, name in ipairs(due) do
+  redis.call('VREM', KEYS[1], name)
+  redis.call('ZREM', KEYS[2], name)
+end
+local next = redis.call('ZRANGE', KEYS[2], 0, 0, 'WITHSCORES')
+return {#due, next[2] or ''}
+"""
+
+# KEYS: register. ARGV: segment, when its first expires. It is listed from then on.
+REGISTER = """
+local score = tonumber(redis.call('ZSCORE', KEYS[1], ARGV[1]) or '-1')
+if score < 0 or tonumber(ARGV[2]) < score then
+  redis.call('ZADD', KEYS[1], ARGV[2], ARGV[1])
+end
+return 1
+"""
+
+# KEYS: register. ARGV: segment, its score as read, its score from now on ('': it leaves the list).
+SETTLE = """
+if redis.call('ZSCORE', KEYS[1], ARGV[1]) ~= ARGV[2] then return 0 end
+if ARGV[3] == '' then return redis.call('ZREM', KEYS[1], ARGV[1]) end
+redis.call('ZADD', KEYS[1], ARGV[3], ARGV[1])
+return 1
+"""

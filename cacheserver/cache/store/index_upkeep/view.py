@@ -1,0 +1,154 @@
+"""The index as a view of the store: opened at the start, compared, swept and saved."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import math
+import time
+from collections.abc import Callable, Collection, Sequence
+from typing import Protocol
+
+import numpy as np
+
+from cacheserver.cache.semantic_index.port import SemanticIndex
+from cacheserver.cache.store.codec import VectorRow
+from cacheserver.cache.store.entries import Entries
+
+logger = logging.getLogger(__name__)
+
+_AGREE_S = 60.0  # between comparisons with all that is stored, after failures
+
+
+class Counts(Protocol):
+    def swallowed(self, site: str) -> None: ...
+
+
+class IndexView:
+    """Stored questions and the index over them."""
+
+    def __init__(
+        self,
+        entries: Entries,
+        index: SemanticIndex,
+        *,
+        dim: int,
+        embedder_id: str,
+        clock: Callable[[], float],
+        load: Callable[[], object],
+    ) -> None:
+        """`load` reads the embedder's model, in a thread, when the index is restored."""
+        self.entries = entries
+        self.index = index
+        self.incomplete = False  # the index lacks what the store has, until `tend` has added it
+        self.lacking = 0  # stored questions without a vector of this embedder, as far as known
+        self.restored = asyncio.Event()  # until then a look-up by similarity is `warming`
+        self._agreed_at = -math.inf
+        self._dim = dim
+        self._embedder_id = embedder_id
+        self._clock = clock
+        self._load = load
+
+    @property
+    def ready(self) -> bool:
+        return self.restored.is_set()
+
+    async def restore(self) -> None:
+        """Open the index, then make it agree with the store: behind the requests where it lasts.
+
+        Raises `StoreError`; the index stays `warming` and the caller may try again.
+        """
+        await asyncio.gather(self.index.open(), asyncio.to_thread(self._load))
+        if self.index.lasts:
+            self.incomplete = True
+            self._agreed_at = -math.inf
+        else:
+            await self.agree(self.index)
+        self.restored.set()
+
+    async def agree(
+        self, index: SemanticIndex, *, seen: Callable[[int], object] = lambda count: None
+    ) -> None:
+        """Add to an index what the store has and it lacks, and remove what the store lacks.
+
+        `seen` is called with the number of questions looked at, some at a time. Raises
+        `StoreError`.
+        """
+        # Entries stored meanwhile are added as they are stored, or found in the store.
+        names = {name[:32]: name for name in await index.names()}
+        for name in names.values():
+            self.entries.seen.add(name[32:])
+        gone = set(names)  # until the store names them
+
+        def met(ids: Collection[str]) -> None:
+            gone.difference_update(ids)
+            seen(len(ids))
+
+        added, self.lacking = 0, 0
+        async for row in self.entries.vectors.scan(names, seen=met):
+            added += await self.index_row(row, index)
+            self.lacking += self._embedder_id not in row.vectors
+        if gone:
+            await index.discard([names[id] for id in gone])
+        await index.set_full()
+        logger.info("index ready: %d questions, %d of them added from the store", len(index), added)
+
+    async def index_row(self, row: VectorRow, index: SemanticIndex | None = None) -> bool:
+        """Index a stored question; False if it has no vector of this embedder, or has expired.
+
+        Raises `StoreError`.
+        """
+        stored = row.vectors.get(self._embedder_id, b"")
+        vector = np.frombuffer(stored, dtype=np.float16).astype(np.float32)
+        if vector.shape != (self._dim,) or row.expires_at <= self._clock():
+            return False  # none, or only stored to be served stale
+        vector /= np.linalg.norm(vector)
+        into = self.index if index is None else index
+        await into.add(row.entry_id + row.fingerprint, row.scope, vector, row.expires_at)
+        self.entries.seen.add(row.fingerprint)
+        return True
+
+    async def drop_gone(self) -> int:
+        """Drop vectors without an entry from the index and the snapshot; return their number.
+
+        Raises `StoreError`, and `OSError` where the snapshot cannot be written.
+        """
+        live = await self.entries.live_ids()
+        names = await self.index.names()
+        gone = await self.index.discard([name for name in names if name[:32] not in live])
+        await self.index.save()
+        return gone
+
+    async def tend(self) -> None:
+        """Drop vectors that expired or lost their entries, and add those that are lacking.
+
+        Called off the request path. Raises `StoreError`.
+        """
+        await self.index.tend()
+        page = await self.index.next_page()
+        for id, scope in await self._without_entry(page):
+            await self.index.remove(id, scope)
+        if self.index.lasts and not await self.index.is_full():
+            self.incomplete = True  # its server has lost it
+        since = time.monotonic() - self._agreed_at
+        if self.incomplete and since >= _AGREE_S:
+            self._agreed_at = time.monotonic()
+            self.incomplete = False  # an add that fails from now on says so again
+            try:
+                await self.agree(self.index)
+            except BaseException:
+                self.incomplete = True
+                raise
+
+    async def _without_entry(self, page: Sequence[tuple[str, str]]) -> list[tuple[str, str]]:
+        stored = await self.entries.vectors.are_stored([id[:32] for id, _ in page]) if page else []
+        return [one for one, is_stored in zip(page, stored, strict=True) if not is_stored]
+
+    async def close(self) -> None:
+        """Close the index's connections; what it keeps on disk was saved before."""
+        await self.index.close()
+
+    async def save(self) -> None:
+        """Write what the index keeps on disk, if anything changed since the last time."""
+        if self.ready:
+            await self.index.save()

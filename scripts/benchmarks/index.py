@@ -1,0 +1,159 @@
+"""FAISS against vector sets: the same questions in 1, 60 and 500 scopes (docs/vector-sets.md).
+
+Vectors are drawn around centres, as questions of many subjects lie; what is asked is near a stored
+one (cosine 0.92), as a paraphrase is. CPU of FAISS is this process's, of vector sets the server's.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import statistics
+import time
+from collections.abc import Awaitable, Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from redis import Redis
+
+from cacheserver.cache.semantic_index.faiss_index import FaissIndex
+from cacheserver.cache.semantic_index.port import SemanticIndex
+from cacheserver.cache.semantic_index.server import open_server
+from cacheserver.cache.semantic_index.vector_sets import VectorSets
+from scripts.benchmarks.rows import at_least, row
+from scripts.benchmarks.run import Run
+from tests.redis_clusters import redis8
+from tests.redis_servers import serving
+
+_DIM = 384
+_SCOPES = (1, 60, 500)
+_ASKED = 300
+_NEAR = 0.92  # cosine of a paraphrase
+_SPREAD = 64  # dimensions in which questions of a subject differ
+_AT_ONCE = 8
+_FAR = 1e10
+
+Rows = npt.NDArray[np.float32]
+Cpu = Callable[[], float]  # seconds used so far
+
+
+def measure(run: Run) -> list[dict[str, Any]]:
+    return [
+        one
+        for count in run.vectors
+        for scopes in _SCOPES
+        for one in asyncio.run(_compared(count, scopes, run.folder))
+    ]
+
+
+async def _compared(count: int, scopes: int, folder: Path) -> list[dict[str, Any]]:
+    rows = _questions(count)
+    what = f"{count:,} in {scopes} scopes"
+    faiss = FaissIndex(_DIM, embedder_id="bench", path=folder / "bench", clock=time.time)
+    found = await _measured(f"FAISS, {what}", faiss, rows, scopes, time.process_time, _resident)
+    del faiss
+    gc.collect()
+    with serving(redis8()) as url:
+        info = Redis(unix_socket_path=url.removeprefix("unix://"))
+
+        def cpu() -> float:
+            told: Any = info.info("cpu")
+            return float(told["used_cpu_user"]) + float(told["used_cpu_sys"])
+
+        def memory() -> float:
+            told: Any = info.info("memory")
+            return float(told["used_memory"])
+
+        sets = VectorSets(open_server(url), prefix="b:", dim=_DIM, embedder_id="bench")
+        await sets.open()
+        found += await _measured(f"vector sets, {what}", sets, rows, scopes, cpu, memory)
+        await sets.close()
+        info.close()
+    return found
+
+
+async def _measured(
+    what: str, index: SemanticIndex, rows: Rows, scopes: int, cpu: Cpu, memory: Cpu
+) -> list[dict[str, Any]]:
+    memory_before, began, cpu_before = memory(), time.perf_counter(), cpu()
+
+    async def add(number: int) -> None:
+        await index.add(_name(number), f"scope{number % scopes}", rows[number], _FAR)
+
+    await _all(add, range(len(rows)))
+    await index.tend()
+    built, built_cpu = time.perf_counter() - began, cpu() - cpu_before
+    taken = (memory() - memory_before) / len(rows)
+
+    rng = np.random.default_rng(2)
+    picked = rng.choice(len(rows), _ASKED, replace=False)
+    asked = _near(rows[picked], rng)
+    hits, times, found = 0, [], []
+    cpu_before = cpu()
+    for number, question in zip(picked.tolist(), asked, strict=True):
+        began = time.perf_counter()
+        found.append(await index.search(f"scope{number % scopes}", question, 5 + index.spare, 0.0))
+        times.append((time.perf_counter() - began) * 1e3)
+    searched = (cpu() - cpu_before) * 1e3 / _ASKED
+    for number, question, matches in zip(picked.tolist(), asked, found, strict=True):
+        scope = number % scopes
+        # As the cache does: by the stored vectors, where the index's cosines are approximate.
+        numbers = [int(match.id[:32], 16) for match in matches]
+        best = max(numbers, key=lambda one: float(_half(rows[one]) @ question))
+        own = rows[scope::scopes]
+        hits += best == scope + scopes * int((_half(own) @ question).argmax())
+    times.sort()
+    return [
+        row(f"{what}: search p50", statistics.median(times), "ms"),
+        row("  p99", times[int(0.99 * len(times))], "ms"),
+        row("  CPU a search", searched, "ms"),
+        at_least("  recall@1 against brute force", hits / _ASKED, 0.99),
+        row("  memory a vector", taken, "bytes"),
+        row("  building", built, "s"),
+        row("  CPU of building, a vector", built_cpu * 1e3 / len(rows), "ms"),
+    ]
+
+
+async def _all(one: Callable[[int], Awaitable[None]], numbers: Sequence[int]) -> None:
+    waiting = iter(numbers)
+
+    async def worker() -> None:
+        for number in waiting:
+            await one(number)
+
+    await asyncio.gather(*(worker() for _ in range(_AT_ONCE)))
+
+
+def _questions(count: int) -> Rows:
+    rng = np.random.default_rng(1)
+    centres = rng.standard_normal((max(1, count // 50), _DIM)).astype(np.float32)
+    axes = rng.standard_normal((_SPREAD, _DIM)).astype(np.float32)
+    own = rng.standard_normal((count, _SPREAD)).astype(np.float32) @ axes / np.sqrt(_SPREAD)
+    return _unit(centres[rng.integers(len(centres), size=count)] + own)
+
+
+def _near(rows: Rows, rng: np.random.Generator) -> Rows:
+    noise = rng.standard_normal(rows.shape).astype(np.float32)
+    noise = _unit(noise - (noise * rows).sum(axis=1, keepdims=True) * rows)
+    return _unit(_NEAR * rows + np.sqrt(1 - _NEAR**2) * noise)
+
+
+def _unit(rows: Rows) -> Rows:
+    unit: Rows = (rows / np.linalg.norm(rows, axis=1, keepdims=True)).astype(np.float32)
+    return unit
+
+
+def _half(rows: Rows) -> Rows:
+    return rows.astype(np.float16).astype(np.float32)
+
+
+def _name(number: int) -> str:
+    return f"{number:032x}{number:064x}"
+
+
+def _resident() -> float:
+    gc.collect()
+    pages = int(Path("/proc/self/statm").read_text().split()[1])
+    return float(pages * 4096)

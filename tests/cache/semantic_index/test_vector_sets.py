@@ -1,0 +1,196 @@
+"""What vector sets alone must do: segments, registers, races, servers that fail."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator
+
+import pytest
+
+from cacheserver.cache.semantic_index.keys import Keys, Segment, mark_of
+from cacheserver.cache.semantic_index.server import open_server
+from cacheserver.core.errors import SettingsError, StoreError
+from cacheserver.embedded.process import find_server
+from tests.cache.semantic_index.servers import DIM, EMBEDDER, Clock, name, one_redis8, sets
+from tests.index.data import unit_rows
+from tests.redis_clusters import Nodes, cluster
+from tests.redis_servers import serving
+
+ROWS = unit_rows(60, DIM, seed=7)
+
+
+@pytest.fixture(scope="module")
+def url() -> Iterator[str]:
+    with one_redis8() as address:
+        yield address
+
+
+@pytest.fixture(scope="module")
+def nodes() -> Iterator[Nodes]:
+    with cluster(server="redis8") as found:
+        yield found
+
+
+async def test_a_large_scope_has_several_sets_that_another_server_finds(
+    url: str, prefix: str
+) -> None:
+    clock = Clock()
+    one, other = sets(url, prefix, clock, most=8), sets(url, prefix, clock, most=8)
+    await one.open()
+    await one.add(name(0), "s", ROWS[0], 9_000.0)
+    assert [m.id for m in await other.search("s", ROWS[0], 1, 0.0)] == [name(0)]
+    for n in range(1, 40):
+        await one.add(name(n), "s", ROWS[n], 9_000.0)
+    clock.now += 6  # what it knows of the scope is read again
+    for n in range(40):
+        assert [m.id for m in await other.search("s", ROWS[n], 1, 0.0)] == [name(n)]
+    keys, run = Keys(prefix, mark_of(EMBEDDER)), one._server.run
+    sizes = [await run(k, "VCARD", k) for k in (keys.vectors(Segment("s", n)) for n in range(5))]
+    assert sizes == [8] * 5
+    for n in range(8):  # the first set is empty again: it is added to before a sixth is made
+        assert await one.remove(name(n), "s")
+    await one.add(name(41), "s", ROWS[41], 9_000.0)
+    assert await run(keys.vectors(Segment("s", 0)), "VCARD", keys.vectors(Segment("s", 0))) == 1
+    await asyncio.gather(one.close(), other.close())
+
+
+async def test_a_scope_that_stays_empty_leaves_nothing(url: str, prefix: str) -> None:
+    clock = Clock()
+    index = sets(url, prefix, clock)
+    await index.open()
+    await index.add(name(1), "s", ROWS[1], 1_010.0)
+    clock.now = 1_010.0
+    await index.tend()
+    clock.now += 100
+    await index.tend()  # condemned for less than it takes
+    await index.add(name(2), "s", ROWS[2], 5_000.0)
+    clock.now += 121
+    await index.tend()
+    assert await index.names() == {name(2)}  # revoked: it is listed still
+    clock.now = 5_000.0
+    await index.tend()
+    clock.now += 121
+    await index.tend()
+    left = await index._server.run("", "KEYS", f"{prefix}*")
+    assert [key for key in left if b":vk" not in key and not key.endswith(b"vk")] == []
+    await index.close()
+
+
+async def test_what_is_removed_while_it_is_added_is_swept(url: str, prefix: str) -> None:
+    """The vector comes after its deadline, so a removal in between leaves it to the sweep."""
+    clock = Clock()
+    index = sets(url, prefix, clock)
+    await index.open()
+    await index.add(name(1), "s", ROWS[1], 1_010.0)
+    keys, run = Keys(prefix, mark_of(EMBEDDER)), index._server.run
+    segment = Segment("s", 0)
+    await run(keys.vectors(segment), "VREM", keys.vectors(segment), bytes.fromhex(name(1)))
+    assert await index.names() == set()  # a deadline without a vector is nobody's
+    assert not await index.remove(name(1), "s")
+    late = ("VADD", keys.vectors(segment), "FP32", ROWS[1].tobytes(), bytes.fromhex(name(1)))
+    await run(keys.vectors(segment), *late, "Q8")
+    clock.now = 1_010.0
+    await index.tend()
+    assert await run(keys.vectors(segment), "VCARD", keys.vectors(segment)) == 0
+    await index.close()
+
+
+async def test_sets_of_another_embedder_are_deleted(url: str, prefix: str) -> None:
+    clock = Clock()
+    old = sets(url, prefix, clock)
+    await old.open()
+    await old.add(name(1), "s", ROWS[1], 9_000.0)
+    await old.set_full()
+    new = type(old)(open_server(url), prefix=prefix, dim=DIM, embedder_id="new", clock=clock)
+    assert await new.search("s", ROWS[1], 1, 0.0) == []
+    await new.open()
+    assert await old.names() == set()
+    assert not await old.is_full()
+    await asyncio.gather(old.close(), new.close())
+
+
+async def test_a_server_without_vector_sets_is_refused() -> None:
+    with serving(find_server()) as url:
+        index = sets(url, "x:", Clock())
+        with pytest.raises(SettingsError, match=r"Valkey .* no vector sets.*Redis 8"):
+            await index.open()
+        await index.close()
+
+
+async def test_a_node_of_a_cluster_is_no_single_server(nodes: Nodes) -> None:
+    index = sets(nodes.all[0].url, "x:", Clock())
+    with pytest.raises(SettingsError, match="redis\\+cluster"):
+        await index.open()
+    await index.close()
+
+
+@pytest.mark.parametrize(
+    "url", ["redis+cluster://", "redis+cluster://a:b:c", "redis+cluster://h:x"]
+)
+def test_a_cluster_that_cannot_be_read_is_refused(url: str) -> None:
+    with pytest.raises(SettingsError, match="CACHESERVER_INDEX_REDIS_URL"):
+        open_server(url)
+
+
+async def test_a_server_that_is_away_fails_and_shows(prefix: str) -> None:
+    with one_redis8() as url:
+        index = sets(url, prefix, Clock())
+        await index.open()
+        await index.add(name(1), "s", ROWS[1], 9_000.0)
+        assert not index.failing
+    with pytest.raises(StoreError):
+        await index.search("s", ROWS[1], 1, 0.0)
+    assert index.failing
+    with pytest.raises(StoreError):
+        await index.add(name(2), "s", ROWS[2], 9_000.0)
+    await index.close()
+
+
+async def test_a_search_that_takes_too_long_is_given_up(nodes: Nodes, prefix: str) -> None:
+    index = sets(nodes.url, prefix, Clock())
+    index._wait_s = 0.3
+    await index.open()
+    key = Keys(prefix, mark_of(EMBEDDER)).vectors(Segment("s", 0))
+    await index.add(name(1), "s", ROWS[1], 9_000.0)
+    node = nodes.primary_of(key)
+    nodes.pause(node)
+    with pytest.raises(StoreError, match="in time"):
+        await index.search("s", ROWS[1], 1, 0.0)
+    nodes.resume(node)
+    await index.close()
+
+
+async def test_a_cluster_spreads_scopes_and_survives_a_killed_primary(
+    nodes: Nodes, prefix: str
+) -> None:
+    clock = Clock()
+    index = sets(nodes.url, prefix, clock, most=5)
+    await index.open()
+    for n in range(60):
+        await index.add(name(n), f"scope {n % 12 if n < 40 else 0}", ROWS[n], 9_000.0)
+    used = {nodes.primary_of(index._keys.vectors(Segment(f"scope {n}", 0))).port for n in range(12)}
+    assert len(used) == 3
+    assert len(await index.names()) == 60
+    for n in range(60):
+        scope = f"scope {n % 12 if n < 40 else 0}"
+        assert (await index.search(scope, ROWS[n], 1, 0.0))[0].id == name(n)
+
+    key = index._keys.vectors(Segment("scope 0", 0))
+    victim = nodes.primary_of(key)
+    victim.run("WAIT", 1, 2_000)
+    nodes.kill(victim)
+    await asyncio.to_thread(nodes.wait_failover)
+    clock.now += 1
+    lost = 0
+    for n in range(60):
+        scope = f"scope {n % 12 if n < 40 else 0}"
+        try:
+            lost += [m.id for m in await index.search(scope, ROWS[n], 1, 0.0)] != [name(n)]
+        except StoreError:  # the first that notice; then the client knows the new primary
+            lost += 1
+    assert lost <= 6
+    clock.now = 9_000.0
+    await index.tend()
+    assert await index.names() == set()
+    await index.wipe()
+    await index.close()

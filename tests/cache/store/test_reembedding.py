@@ -47,8 +47,10 @@ def asked(number: int, scope: str | None = None) -> Query:
     return replace(query(), text=f"what is {number}", scope=scope or f"s{number % 3}")
 
 
-async def near(server: Server, number: int) -> Near:
-    return await server.semantic.near(asked(number), 3)
+async def near(server: Server, number: int, tenant: str = "acme") -> Near:
+    one = asked(number)
+    of_tenant = replace(one, tenant=replace(one.tenant, name=tenant))
+    return await server.semantic.near(of_tenant, 3)
 
 
 async def test_all_questions_get_the_new_vector_and_exact_hits_go_on(
@@ -181,7 +183,7 @@ async def test_what_is_purged_replaced_or_over_meanwhile_stays_so(
         assert len(left) == 2
         assert replacement.id in left
         assert await new.semantic.entries.get("f0") is None
-        live = {one.entry.fingerprint for one in (await near(new, 0)).candidates}
+        live = {one.entry.fingerprint for one in (await near(new, 0, "b")).candidates}
         assert live == {"f3", "f6"}
         await new.semantic.entries.purge_tenant("b")
         await new.semantic.entries.upkeep()

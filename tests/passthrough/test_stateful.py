@@ -1,4 +1,4 @@
-"""What a request continues, and what an answer shows that was made."""
+"""Ids that a request continues, and those that an answer shows."""
 
 from __future__ import annotations
 

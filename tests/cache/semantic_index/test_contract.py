@@ -1,4 +1,4 @@
-"""What every index does, whatever holds its vectors."""
+"""Contract of every index, whatever holds its vectors."""
 
 from __future__ import annotations
 

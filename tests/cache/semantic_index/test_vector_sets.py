@@ -1,4 +1,4 @@
-"""What vector sets alone must do: segments, registers, races, servers that fail."""
+"""Vector sets alone: segments, registers, races, servers that fail."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a cloud's client could not send: the cause, by the errors that the libraries have."""
+"""Causes why a cloud's client sent nothing, by the errors of its libraries."""
 
 from __future__ import annotations
 

@@ -139,7 +139,7 @@ async def test_what_is_no_whole_answer_is_passed_on_and_not_stored(
     ("fields", "reason"),
     [
         ({"tools": [{"type": "web_search_20250305", "name": "web_search"}]}, "server-tools"),
-        ({"container": "c_1"}, "container"),
+        ({"container": {"skills": []}}, "container"),
         ({"mcp_servers": [{"type": "url", "url": "https://x", "name": "x"}]}, "mcp"),
     ],
 )

@@ -127,8 +127,7 @@ async def test_a_name_is_checked_and_goes_nowhere(house: House) -> None:
     secret = "ann-of-green-gables"
     answer = await ask(house, ANN, secret)
     both = await house.ask(BOB, headers={"x-cache-actor": secret}, metadata={"user_id": "another"})
-    assert both.status_code == 400
-    assert "metadata.user_id" in both.text
+    assert both.status_code == 200  # the header counts
     assert secret not in both.text
     wrong = await house.http.post("/v1/query", json={"prompt": ANN, "actor": "a\u200bb"})
     assert wrong.status_code == 400

@@ -163,7 +163,8 @@ async def test_a_key_that_claude_refuses_is_named(
             machine_here.setenv(name, value)
         asked = len(simulated.requests)
         _, report = await doctor(capsys)
-        assert report["checks"]["upstream"]["status"] == "skipped", report
+        assert report["checks"]["upstream"]["status"] == "failed", report
+        assert "no credentials for Amazon Bedrock" in report["checks"]["upstream"]["found"]
         assert len(simulated.requests) == asked  # the key of Anthropic is not shown to a cloud
     assert network._answered("u", 401, with_key=True).status == "failed"
     assert network._answered("u", 401, with_key=False).status == "ok"

@@ -239,7 +239,7 @@ async def test_too_many_models_are_one(ledger: Ledger, monkeypatch: pytest.Monke
         "cacheserver.ledger.fold._MOST", {"ls": 3, "lk": 2, "lj": 2, "lg": 2, "lc": 2}
     )
     for n in range(6):
-        await ledger.record(row(model=f"m{n}", tags=(f"t{n}",)))
+        await ledger.record(row(at=AT + n, model=f"m{n}", tags=(f"t{n}",)))
     reader = LedgerReports(ledger.redis, prefix=ledger.prefix)
     by_model = await reader.read(["acme"], [Tile("d", DAY, DAY + 1)], lambda cell: cell.model)
     assert {model: found["requests"] for model, found in by_model.items()} == {

@@ -28,6 +28,9 @@ class Call:
     tenant: str = ""  # whose work it is: for the slots, and for the books
     background: bool = False  # nobody waits for it at a connection
     retries: int | None = None  # after a failed try; None: the upstream's
+    # Called once a whole answer is here: what is still done before it is returned must not be
+    # stopped as if it had not come.
+    arrived: Callable[[], None] = field(default=lambda: None, compare=False)
     tries: Tries = field(default_factory=Tries, compare=False)  # filled in while it is made
 
 
@@ -70,8 +73,11 @@ class StreamReply:
         self._watch = watch
         return self
 
-    async def read_whole(self) -> None:
-        """Read a reply that is not a stream of events. Raises `UpstreamError`."""
+    async def read_whole(self, arrived: Callable[[], None]) -> None:
+        """Read a reply that is not a stream of events. Raises `UpstreamError`.
+
+        `arrived` is called once it is here.
+        """
         kind = self._response.headers.get("content-type", "text/event-stream")
         if kind.partition(";")[0].strip().lower() == "text/event-stream":
             return
@@ -86,6 +92,7 @@ class StreamReply:
             error.lost = self.lost + 1  # it was answered, and what it cost never came
             raise
         self.whole = bytes(body)
+        arrived()
         if (work := self._recording(self.whole)) is not None:
             await work
 

@@ -108,6 +108,7 @@ class Upstream:
         """
         async with self._response("POST", _MESSAGES, call, retries=call.retries) as response:
             reply = _reply(response, lost=call.tries.lost)
+        call.arrived()
         if (work := self.recording(call, reply.body)) is not None:
             await work
         return reply
@@ -127,7 +128,7 @@ class Upstream:
                 recording=lambda raw: self.recording(call, raw),
             )
             try:
-                await reply.read_whole()
+                await reply.read_whole(call.arrived)
                 yield reply
                 await reply.finish()
             finally:

@@ -73,6 +73,33 @@ async def test_an_answer_that_is_being_stored_when_its_caller_leaves_has_its_pri
         assert (await house.ask("Mine?", key="sk-ant-mine")).headers["x-cache"] == "exact"
 
 
+@pytest.mark.parametrize("stream", [False, True])
+async def test_an_answer_whose_container_is_being_recorded_has_its_price(
+    tmp_path: Path, store: EmbeddedStore, stream: bool
+) -> None:
+    """The caller leaves after Claude has answered, and before the answer is on its way."""
+    given = {"redis_url": await store.start(), "store_wait_s": 5}
+    shown = {"container": {"id": "container_1", "expires_at": "2100-01-01T00:00:00Z"}}
+    async with scripted(tmp_path / "data", **given) as (house, claude):
+        claude.kind, claude.body = JSON, json.dumps({**MESSAGE, **shown}).encode()
+        claude.go.clear()
+        async with wire(house) as caller:
+            headers = (("cache-control", "no-store"),)
+            caller.send(request(body_of("Mine?", stream=stream), headers=headers))
+            await until(lambda: claude.asked == 1)
+            with stopped(store):
+                claude.go.set()
+                await until(lambda: answered(house))
+                caller.hang_up()
+                await until(lambda: not read(house))
+            await until(lambda: not under_way(house))
+        (row,) = await rows(house)
+        assert (row.call, row.outcome, row.unknown) == ("msg_1", "bypass", None)
+        assert row.cost is not None
+        assert row.cost > 0
+        assert await house.parts.passthrough.owns("default", "containers", "container_1")
+
+
 async def test_a_caller_who_leaves_while_the_store_is_looked_into_has_a_row(
     tmp_path: Path, store: EmbeddedStore
 ) -> None:

@@ -124,6 +124,7 @@ class Fill:
         try:
             async with ports.call_planner.turn(query, self._planned):
                 reply = await ports.claude.create(call)
+            self._log.received = False  # it may not be the last one
         except asyncio.CancelledError:
             self._log.unfinished = Unfinished(self._planned, call.tries.unanswered)
             raise
@@ -208,7 +209,6 @@ class Fill:
         message = _parse(body)
         if message.get("type") != "message":
             raise stream_errors.no_message(message, body, reply)
-        self._log.received = True
         filled = await self._store(message, reply)
         self._log.open(_for_stream(filled.headers))
         return filled
@@ -276,7 +276,11 @@ class Fill:
             query.credential,
             tenant=query.tenant.name,
             background=query.background,
+            arrived=self._arrived,
         )
+
+    def _arrived(self) -> None:
+        self._log.received = True
 
 
 def _for_stream(headers: Mapping[str, str]) -> dict[str, str]:

@@ -23,7 +23,7 @@ async def test_a_wrong_key_is_said_beside_the_field_and_a_right_one_opens_the_pa
         await field.fill("not-the-key")
         await page.page.keyboard.press("Enter")
         alert = page.page.get_by_role("alert")
-        await expect(alert).to_contain_text("not known")
+        await expect(alert).to_contain_text("the key is unknown")
         await expect(field).to_have_value("not-the-key")
         assert await page.accessibility() == []
         await page.sign_in()

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import threading
 import unicodedata
 from collections import defaultdict
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol, TypeAlias
@@ -211,13 +213,26 @@ class BatchedEmbedder:
                 raise
             by_length[pieces.shape[1]].append((at, pieces))
         vectors = np.empty((len(texts), self.dim), np.float32)
+        runs = list[list[tuple[int, npt.NDArray[np.int64]]]]()
         for length, rows in by_length.items():
             most = max(1, min(_MOST_ROWS, _MOST_PIECES // length))
-            for start in range(0, len(rows), most):
-                places, ids = zip(*rows[start : start + most], strict=True)
-                together = np.concatenate(ids)
-                feed = {"input_ids": together, "attention_mask": np.ones_like(together)}
-                vectors[list(places)] = self._session.run(None, feed)[0]
+            runs += [rows[start : start + most] for start in range(0, len(rows), most)]
+
+        def run(rows: Sequence[tuple[int, npt.NDArray[np.int64]]]) -> None:
+            places, ids = zip(*rows, strict=True)
+            together = np.concatenate(ids)
+            feed = {"input_ids": together, "attention_mask": np.ones_like(together)}
+            vectors[list(places)] = self._session.run(None, feed)[0]
+
+        # Side by side, for two threads in one run of matrices this small hinder each other. The
+        # threads are as nice as the one that calls, and end with the call.
+        threads = min(len(runs), os.cpu_count() or 1)
+        if threads > 1:
+            with ThreadPoolExecutor(threads, "embedder-run") as beside:
+                list(beside.map(run, runs))
+        else:
+            for rows in runs:
+                run(rows)
         return vectors
 
 

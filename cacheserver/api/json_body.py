@@ -1,4 +1,4 @@
-"""Description of a request's JSON body for OpenAPI, where a route reads the body itself."""
+"""Descriptions for OpenAPI of what a route reads by itself: its JSON body, its parameters."""
 
 from __future__ import annotations
 
@@ -27,3 +27,13 @@ def json_body(
     shown = {name: {"value": value} for name, value in examples.items()}
     content = {"application/json": {"schema": schema, "examples": shown}}
     return {"requestBody": {"required": not optional, "content": content}}
+
+
+def query_parameters(schemas: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
+    """Return `openapi_extra` for query parameters with these schemas; none of them is required."""
+    return {
+        "parameters": [
+            {"name": name, "in": "query", "required": False, "schema": schema}
+            for name, schema in sorted(schemas.items())
+        ]
+    }

@@ -13,6 +13,7 @@ from typing import Any
 from fastapi import FastAPI
 from starlette.routing import Route
 
+from cacheserver.api.json_body import query_parameters
 from cacheserver.api.page_session import COOKIE, CSRF_HEADER
 from cacheserver.api.route_roles import role_of
 from cacheserver.core.features import Feature
@@ -85,6 +86,11 @@ _UPLOAD = {
 _UPLOADED = ("/v1/files", "/v1/skills")
 _ID = {"name": "id", "in": "path", "required": True, "schema": {"type": "string"}}
 _BATCH = "/v1/messages/batches"
+_BATCH_PAGE: dict[str, dict[str, Any]] = {
+    "limit": {"type": "integer", "minimum": 1, "maximum": 1_000, "default": 20},
+    "after_id": {"type": "string"},
+    "before_id": {"type": "string"},
+}
 
 # Path, method, summary.
 _PLAIN = (
@@ -198,6 +204,8 @@ def _described(path: str, method: str, summary: str) -> dict[str, Any]:
     }
     if "{id}" in path:
         described["parameters"] = [_ID, _PART] if "{part}" in path else [_ID]
+    elif (path, method) == (_BATCH, "get"):
+        described.update(query_parameters(_BATCH_PAGE))
     if method == "post" and not path.endswith("/cancel"):
         described["requestBody"] = _UPLOAD if path in _UPLOADED else _BODY
     return described

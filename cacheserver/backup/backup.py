@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import tempfile
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
@@ -19,6 +20,7 @@ from cacheserver.backup.backup_file import Writer
 from cacheserver.config import settings as config
 from cacheserver.config.settings import Settings
 from cacheserver.core.errors import SettingsError
+from cacheserver.core.terminal.progress import Progress
 from cacheserver.embedded import snapshot
 from cacheserver.embedded import store as embedded
 from cacheserver.encryption import data_keys, key_file
@@ -31,7 +33,16 @@ FOLDERS: Final = ("ledger",)  # of the data directory, that a backup holds
 _PART: Final = 1 << 20  # of a file, in one record
 
 
-async def save(settings: Settings, path: Path, say: Callable[[str], None]) -> None:
+@dataclass(frozen=True, slots=True)
+class Saved:
+    """Contents of a backup."""
+
+    keys: int  # of the store
+    files: int  # of the ledger
+    keys_file: Path | None  # the tenants' keys, without which an encrypted one cannot be read
+
+
+async def save(settings: Settings, path: Path, *, progress: Progress | None = None) -> Saved:
     """Write a backup to `path`. Raises `SettingsError`, `StoreError`."""
     prefix, masters = settings.redis_prefix, read_master_keys(settings)
     meta = {
@@ -41,7 +52,7 @@ async def save(settings: Settings, path: Path, say: Callable[[str], None]) -> No
         # Of a Redis of the operator's, keys are read one after the other while it goes on.
         "one_moment": settings.redis_url is None,
     }
-    keys = 0
+    keys, progress = 0, progress or Progress(on=False)
     try:
         with backup_file.writing(path, meta, masters=masters) as writer:
             async with _source(settings, path.parent) as redis:
@@ -57,19 +68,22 @@ async def save(settings: Settings, path: Path, say: Callable[[str], None]) -> No
                     # or in neither place. Those that come from now on are not in the backup.
                     await LedgerFold(redis, prefix=prefix).run()
                     apart.add(recorded_key(prefix).encode())
+                whole = None  # of a Redis of the operator's, which may forbid us to count all keys
+                if meta["one_moment"]:
+                    whole = int(await connection.command(redis, "DBSIZE"))
                 async for words in key_copy.read_keys(redis, prefix):
                     if words[1] not in apart:
                         keys += words[0] == "DEL"
                         writer.add(*words)
+                        progress.count("saving", "keys", keys, whole)
+                progress.count("saving", "keys", keys, keys)
                 if held is not None:  # last: no value that was read is under a later one
                     key_file.write(key_file.beside(path), await held.rows())
             # After the store: rows that leave it for a file meanwhile are in both, never in none.
             files = sum(_add_file(writer, settings.data_dir, one) for one in _files(settings))
     except OSError as error:
         raise SettingsError(f"{path} cannot be written: {error.strerror}") from error
-    say(f"{path}: {keys} keys and {files} files of the ledger.")
-    if masters is not None:
-        say(f"{key_file.beside(path)}: the tenants' keys, without which it cannot be read.")
+    return Saved(keys, files, None if masters is None else key_file.beside(path))
 
 
 @asynccontextmanager

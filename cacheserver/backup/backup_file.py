@@ -21,7 +21,7 @@ import hashlib
 import io
 import os
 import secrets
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any, Final, Protocol
@@ -113,10 +113,19 @@ def is_encrypted(path: Path) -> bool:
         raise SettingsError(f"{path} cannot be read: {error.strerror}") from error
 
 
-def read_meta(path: Path, *, masters: MasterKeys | None = None) -> dict[str, Any]:
-    """Check the whole file; what it is a backup of. Raises `SettingsError` for one that is not."""
+def read_meta(
+    path: Path,
+    *,
+    masters: MasterKeys | None = None,
+    checked: Callable[[int], None] = lambda count: None,
+) -> dict[str, Any]:
+    """Check the whole file; what it is a backup of. Raises `SettingsError` for one that is not.
+
+    `checked` is called with the number of records so far.
+    """
     meta: dict[str, Any] | None = None
-    for record in records(path, masters=masters):
+    for count, record in enumerate(records(path, masters=masters), 1):
+        checked(count)
         if meta is None:
             if record[0] != b"meta":
                 raise _damaged(path)

@@ -7,18 +7,20 @@ import os
 import secrets
 import shutil
 import tempfile
+import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import Final
+from typing import Any, Final
 
 from cacheserver.backup import backup_file, key_copy
 from cacheserver.backup.backup import FOLDERS, save
 from cacheserver.config import settings as config
 from cacheserver.config.settings import Settings
 from cacheserver.core.errors import SettingsError
+from cacheserver.core.terminal.progress import Progress
 from cacheserver.embedded.data_lock import DataLock
 from cacheserver.embedded.store import EmbeddedStore, ask_to_stop
 from cacheserver.encryption import data_keys, key_file
@@ -33,6 +35,10 @@ from cacheserver.tenants.audit_trail import AuditTrail, by_command
 _DERIVED: Final = ("index.snapshot",)  # that does not fit another store
 
 
+# Told where what was there before is kept, before any of it is changed; None: nothing was there.
+Begin = Callable[[Path | None], None]
+
+
 @dataclass(frozen=True, slots=True)
 class Source:
     """Opened backup, with the tenants' wrapped keys."""
@@ -40,6 +46,9 @@ class Source:
     path: Path
     masters: MasterKeys | None
     rows: Mapping[str, bytes]
+    records: int
+    progress: Progress
+    begin: Begin
 
 
 async def load(
@@ -47,15 +56,16 @@ async def load(
     path: Path,
     *,
     replace: bool,
-    say: Callable[[str], None],
     keys: Path | None = None,
-) -> None:
-    """Bring back the backup at `path`. Raises `SettingsError`, `StoreError`.
+    progress: Progress | None = None,
+    begin: Begin = lambda kept: None,
+) -> Path | None:
+    """Bring back the backup at `path`; where what was there before is kept.
 
-    The file is checked whole before anything is changed.
+    The file is checked whole before anything is changed. Raises `SettingsError`, `StoreError`.
     """
-    masters = read_master_keys(settings)
-    meta = await asyncio.to_thread(backup_file.read_meta, path, masters=masters)
+    masters, progress = read_master_keys(settings), progress or Progress(on=False)
+    meta, records = await _check(path, masters, progress)
     rows: dict[str, bytes] = {}
     if masters is not None and backup_file.is_encrypted(path):
         rows = key_file.read(keys or key_file.beside(path), masters)
@@ -68,11 +78,30 @@ async def load(
         )
     mark = time.strftime("replaced-%Y%m%dT%H%M%SZ-", time.gmtime()) + secrets.token_hex(2)
     restore = _into_redis if settings.redis_url is not None else _into_directory
-    source = Source(path, masters, rows)
-    kept = await restore(settings, source, replace=replace, mark=mark)
-    if kept is not None:
-        say(f"What was there before is kept in {kept}.")
-    say(f"{path} is restored.")
+    source = Source(path, masters, rows, records, progress, begin)
+    return await restore(settings, source, replace=replace, mark=mark)
+
+
+async def _check(
+    path: Path, masters: MasterKeys | None, progress: Progress
+) -> tuple[dict[str, Any], int]:
+    """Read the whole file; what it is a backup of, and the number of its records."""
+    records, stopped = 0, threading.Event()
+
+    def checked(count: int) -> None:
+        nonlocal records
+        records = count
+        progress.count("checking", "records", count, None)
+        if stopped.is_set():  # of a large file nobody waits for the rest
+            raise SettingsError(f"{path} was not read to its end")
+
+    try:
+        meta = await asyncio.to_thread(
+            backup_file.read_meta, path, masters=masters, checked=checked
+        )
+    finally:
+        stopped.set()
+    return meta, records
 
 
 async def _into_directory(
@@ -96,6 +125,7 @@ async def _into_directory(
                 await _fill(settings, url, source, Path(made))
             aside = data / mark
             aside.mkdir(mode=0o700)
+            source.begin(aside if used or held else None)
             for old in (*held, store):
                 old.rename(aside / old.name)
             for name in ("store", *FOLDERS):
@@ -136,7 +166,8 @@ async def _into_redis(
         data.mkdir(mode=0o700, parents=True, exist_ok=True)
         if used or held:
             kept = data / f"{mark}.backup"
-            await save(settings, kept, lambda line: None)
+            await save(settings, kept)
+        source.begin(kept)
         await connection.command(redis, "SET", f"{prefix}{RESTORING}", 1)
         for part in used:
             gone = [key for key in part if key != f"{prefix}{RESTORING}".encode()]
@@ -154,7 +185,9 @@ async def _fill(settings: Settings, url: str, source: Source, folder: Path) -> N
 
     def commands() -> Iterator[list[bytes]]:
         mark = f"{settings.redis_prefix}{RESTORING}".encode()
-        for record in backup_file.records(source.path, masters=source.masters):
+        records = backup_file.records(source.path, masters=source.masters)
+        for count, record in enumerate(records, 1):
+            source.progress.count("restoring", "records", count, source.records)
             if record[0] == b"file":
                 _write_part(folder, record)
             elif record[0] != b"meta" and record[1] != mark:

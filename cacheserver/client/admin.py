@@ -8,8 +8,9 @@ awaitable. Lists come in pages: `items`, and `next`, the `cursor` of the next pa
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Literal
+from typing import Any, Literal, Unpack
 
+from cacheserver.client.admin_tenants import AdminKeys, Keys, Tenants
 from cacheserver.client.admin_tuning import Bars, Decisions, Labels, Scopes, Verification
 from cacheserver.client.admin_work import (
     Audits,
@@ -20,140 +21,23 @@ from cacheserver.client.admin_work import (
     Work,
 )
 from cacheserver.client.calls import Call, Calls, Object, Text, path
+from cacheserver.client.filters import (
+    TenantEntryFilters,
+    TenantNearMissFilters,
+    TenantPurge,
+    conditions,
+)
 
 _V1 = "/admin/v1"
-
-
-class Tenants(Calls[Object, Text]):
-    """Tenants: settings, lifetimes, budgets, erasures."""
-
-    def list(self, *, limit: int | None = None, cursor: str | None = None) -> Object:
-        """Return a page of the tenants with settings or a key."""
-        return self._get(f"{_V1}/tenants", limit=limit, cursor=cursor)
-
-    def settings(self, name: str) -> Object:
-        """Return a tenant's settings, and where each comes from."""
-        return self._get(path(f"{_V1}/tenants", name))
-
-    def change(self, name: str, **settings: Any) -> Object:
-        """Change the settings given, such as `default_ttl_s`; None: back to the default."""
-        return self._put(path(f"{_V1}/tenants", name), settings)
-
-    def remove(self, name: str, *, confirm: str) -> Object:
-        """Delete a tenant and all that it has; `confirm` is its name once more."""
-        return self._delete(path(f"{_V1}/tenants", name), {"confirm": confirm})
-
-    def lifetime(self, name: str, **question: Any) -> Object:
-        """Return the lifetime that an answer would get, by rule: `namespace`, `task`, ..."""
-        return self._compute(path(f"{_V1}/tenants", name, "ttl-check"), question)
-
-    def budget(self, name: str) -> Object:
-        """Return a tenant's budgets, by key."""
-        return self._get(path(f"{_V1}/tenants", name, "budget"))
-
-    def budgets(self, *, limit: int | None = None, cursor: str | None = None) -> Object:
-        """Return a page of the budgets of all tenants."""
-        return self._get(f"{_V1}/budgets", limit=limit, cursor=cursor)
-
-    def shadow(
-        self,
-        name: str,
-        *,
-        target: float | None = None,
-        probability: float | None = None,
-        similarity: float | None = None,
-    ) -> Object:
-        """Return what shadow mode saw."""
-        at = {"target": target, "probability": probability, "similarity": similarity}
-        return self._get(path(f"{_V1}/tenants", name, "shadow"), **at)
-
-    def erase(self, name: str, **selector: str) -> Object:
-        """Erase every trace of content of a tenant. See `Erasure`."""
-        return self._post(path(f"{_V1}/tenants", name, "erase"), selector)
-
-    def erasures(self, name: str) -> Object:
-        """Return the erasures that were."""
-        return self._get(path(f"{_V1}/tenants", name, "erasures"))
-
-
-class Keys(Calls[Object, Text]):
-    """API keys of tenants."""
-
-    def list(
-        self, *, tenant: str | None = None, limit: int | None = None, cursor: str | None = None
-    ) -> Object:
-        """Return a page of keys, without the keys themselves."""
-        return self._get(f"{_V1}/keys", tenant=tenant, limit=limit, cursor=cursor)
-
-    def create(
-        self,
-        tenant: str,
-        *,
-        label: str = "",
-        role: Literal["ask", "write"] = "ask",
-        expires: str | float | None = None,
-        limits: Mapping[str, int] | None = None,
-    ) -> Object:
-        """Create a key; `key` of the answer is the only time it is shown."""
-        given = {"expires": expires, "limits": limits}
-        given = {name: value for name, value in given.items() if value is not None}
-        return self._post(f"{_V1}/keys", {"tenant": tenant, "label": label, "role": role, **given})
-
-    def change(self, id: str, **changes: Any) -> Object:
-        """Change `label` or `expires`, which None takes away."""
-        return self._put(path(f"{_V1}/keys", id), changes)
-
-    def rotate(
-        self, id: str, *, overlap: str | float = 0, expires: str | float | None = None
-    ) -> Object:
-        """Create a key in the place of one, which is taken for `overlap` more."""
-        given = (
-            {"overlap": overlap} if expires is None else {"overlap": overlap, "expires": expires}
-        )
-        return self._post(path(f"{_V1}/keys", id, "rotate"), given)
-
-    def limit(self, id: str, **limits: int | None) -> Object:
-        """Set limits; those that are not given are removed."""
-        return self._put(path(f"{_V1}/keys", id, "limits"), limits)
-
-    def revoke(self, id: str) -> Object:
-        """Revoke a key, within seconds."""
-        return self._delete(path(f"{_V1}/keys", id))
-
-
-class AdminKeys(Calls[Object, Text]):
-    """Named admin keys, and what their holders changed."""
-
-    def list(self) -> Object:
-        """Return every named admin key, without the key itself."""
-        return self._get(f"{_V1}/admin-keys")
-
-    def create(
-        self,
-        name: str,
-        role: Literal["read", "tune", "all"],
-        *,
-        expires: str | float | None = None,
-    ) -> Object:
-        """Create an admin key; `key` of the answer is the only time it is shown."""
-        given = {} if expires is None else {"expires": expires}
-        return self._post(f"{_V1}/admin-keys", {"name": name, "role": role, **given})
-
-    def revoke(self, id: str) -> Object:
-        """Revoke a named admin key, within seconds."""
-        return self._delete(path(f"{_V1}/admin-keys", id))
-
-    def trail(self, **filters: Any) -> Object:
-        """Return a page of what admins changed: `who`, `tenant`, `route`, `since`, `until`."""
-        return self._get(f"{_V1}/audit-trail", **filters)
 
 
 class Entries(Calls[Object, Text]):
     """Stored answers of all tenants."""
 
-    def list(self, **conditions: Any) -> Object:
-        """Return a page of stored answers: `tenant`, `tag`, `text`, `older_than_s`, ..."""
-        return self._get(f"{_V1}/entries", **conditions)
+    def list(self, **filters: Unpack[TenantEntryFilters]) -> Object:
+        """Return a page of stored answers. See `TenantEntryFilters`."""
+        chosen = conditions("admin.entries.list", filters, TenantEntryFilters)
+        return self._get(f"{_V1}/entries", **chosen)
 
     def show(self, tenant: str, id: str) -> Object:
         """Return all of a stored answer."""
@@ -191,9 +75,9 @@ class Entries(Calls[Object, Text]):
         """Take a pin back."""
         return self._delete(path(f"{_V1}/entries", tenant, id, "pin"))
 
-    def purge(self, **selector: Any) -> Object:
+    def purge(self, **selector: Unpack[TenantPurge]) -> Object:
         """Purge what all conditions select; `dry_run` counts, `confirm` repeats its phrase."""
-        return self._post(f"{_V1}/purge", selector)
+        return self._post(f"{_V1}/purge", conditions("admin.entries.purge", selector, TenantPurge))
 
 
 class Alerts(Calls[Object, Text]):
@@ -325,11 +209,11 @@ class Admin(Calls[Object, Text]):
         """Delete what is at any path."""
         return self._delete(path, body)
 
-    def purge(self, **selector: Any) -> Object:
+    def purge(self, **selector: Unpack[TenantPurge]) -> Object:
         """Purge stored answers of one tenant or of all. See `entries.purge`."""
         return self.entries.purge(**selector)
 
-    def near_misses(self, **filters: Any) -> Object:
+    def near_misses(self, **filters: Unpack[TenantNearMissFilters]) -> Object:
         """Return a page of misses that had a similar question. See `decisions.near_misses`."""
         return self.decisions.near_misses(**filters)
 
@@ -354,7 +238,10 @@ class Admin(Calls[Object, Text]):
         return self._get(f"{_V1}/settings")
 
     def change_settings(self, **changes: Any) -> Object:
-        """Change live settings; None: back to what the server started with."""
+        """Change live settings; None: back to what the server started with.
+
+        Raises `BadRequestError` for a name that is none, with the nearest.
+        """
         return self._put(f"{_V1}/settings", changes)
 
     def prices(self) -> Object:

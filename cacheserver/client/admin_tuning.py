@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Literal
+from typing import Any, Literal, Unpack
 
 from cacheserver.client.calls import LINES, Call, Calls, Object, Text, path, with_query
+from cacheserver.client.filters import TenantDecisionFilters, TenantNearMissFilters, conditions
 
 _V1 = "/admin/v1"
 Level = Literal["tenant", "namespace", "scope"]
@@ -26,19 +27,32 @@ class Bars(Calls[Object, Text]):
         level: Level = "tenant",
         name: str | None = None,
         dry_run: bool = False,
-        **options: Any,
+        who: str | None = None,
+        limit: int | None = None,
+        cursor: str | None = None,
     ) -> Object:
         """Set a bar, such as `{"target": 0.02}`; None removes it.
 
-        `name`: of the namespace, or the id of the scope. `dry_run` says what it would have served.
+        `name`: of the namespace, or the id of the scope. `dry_run` says what it would have served;
+        `limit` and `cursor` page through the questions that would change sides. `who`: who the
+        history names (default: the key's name).
         """
-        options = options if name is None else {"name": name, **options}
-        body = {"level": level, "bar": bar, "dry_run": dry_run, **options}
+        options = {"name": name, "who": who, "limit": limit, "cursor": cursor}
+        given = {option: value for option, value in options.items() if value is not None}
+        body = {"level": level, "bar": bar, "dry_run": dry_run, **given}
         return self._put(path(f"{_V1}/tenants", tenant, "bars"), body)
 
-    def undo(self, tenant: str, *, level: Level = "tenant", name: str | None = None) -> Object:
+    def undo(
+        self,
+        tenant: str,
+        *,
+        level: Level = "tenant",
+        name: str | None = None,
+        who: str | None = None,
+    ) -> Object:
         """Take back the last change of a bar."""
-        body = {"level": level} if name is None else {"level": level, "name": name}
+        options = {"level": level, "name": name, "who": who}
+        body = {option: value for option, value in options.items() if value is not None}
         return self._post(path(f"{_V1}/tenants", tenant, "bars", "undo"), body)
 
     def history(
@@ -49,22 +63,51 @@ class Bars(Calls[Object, Text]):
         return self._get(where, limit=limit, cursor=cursor)
 
     def calibrate(
-        self, pairs: Sequence[Mapping[str, Any]], *, target: float = 0.01, **options: Any
+        self,
+        pairs: Sequence[Mapping[str, Any]],
+        *,
+        target: float = 0.01,
+        teach: Mapping[str, Any] | None = None,
     ) -> Object:
-        """Return the bar that labelled pairs ask for: `query_a`, `query_b`, `label` 0 or 1."""
-        return self._post(f"{_V1}/calibrate", {"pairs": list(pairs), "target": target, **options})
+        """Return the bar that labelled pairs ask for: `query_a`, `query_b`, `label` 0 or 1.
+
+        `teach`: the `tenant` and `scope` that learn the pairs, with `confirm`: True; without it
+        they are only counted.
+        """
+        taught = {} if teach is None else {"teach": teach}
+        return self._post(f"{_V1}/calibrate", {"pairs": list(pairs), "target": target, **taught})
 
 
 class Labels(Calls[Object, Text]):
     """Pairs of questions that wait for a person, and their labels."""
 
-    def queue(self, tenant: str, **filters: Any) -> Object:
-        """Return a page of the pairs that the system is least sure of: `scope`, `limit`."""
-        return self._get(f"{_V1}/labels/queue", tenant=tenant, **filters)
+    def queue(
+        self,
+        tenant: str,
+        *,
+        scope: str | None = None,
+        limit: int | None = None,
+        cursor: str | None = None,
+    ) -> Object:
+        """Return a page of the pairs that the system is least sure of."""
+        where = f"{_V1}/labels/queue"
+        return self._get(where, tenant=tenant, scope=scope, limit=limit, cursor=cursor)
 
-    def give(self, tenant: str, pair: str, verdict: Literal["yes", "no", "skip"]) -> Object:
-        """Say whether one answer serves both questions of a pair."""
-        return self._post(f"{_V1}/labels", {"tenant": tenant, "pair": pair, "verdict": verdict})
+    def give(
+        self,
+        tenant: str,
+        pair: str,
+        verdict: Literal["yes", "no", "skip"],
+        *,
+        who: str | None = None,
+    ) -> Object:
+        """Say whether one answer serves both questions of a pair.
+
+        `who` labels (default: the key's name).
+        """
+        named = {} if who is None else {"who": who}
+        body = {"tenant": tenant, "pair": pair, "verdict": verdict, **named}
+        return self._post(f"{_V1}/labels", body)
 
     def undo(self, tenant: str, pair: str | None = None) -> Object:
         """Take back the last label, or that of a pair."""
@@ -75,26 +118,31 @@ class Labels(Calls[Object, Text]):
         """Return all pairs and their labels as JSON lines."""
         return self._read(Call("GET", with_query(f"{_V1}/labels/export", {"tenant": tenant})))
 
-    def load(self, tenant: str, lines: bytes, *, confirm: bool = False) -> Object:
+    def load(
+        self, tenant: str, lines: bytes, *, confirm: bool = False, who: str | None = None
+    ) -> Object:
         """Label the pairs of an export; without `confirm`, only say how many."""
-        where = with_query(f"{_V1}/labels/import", {"tenant": tenant, "confirm": confirm})
+        about = {"tenant": tenant, "confirm": confirm, "who": who}
+        where = with_query(f"{_V1}/labels/import", about)
         return self._ask(Call("POST", where, lines, LINES))
 
 
 class Decisions(Calls[Object, Text]):
     """Decisions of the last day, near misses among them."""
 
-    def list(self, **filters: Any) -> Object:
-        """Return a page of decisions: `tenant`, `outcome`, `reason`, `text`, ..."""
-        return self._get(f"{_V1}/decisions", **filters)
+    def list(self, **filters: Unpack[TenantDecisionFilters]) -> Object:
+        """Return a page of decisions. See `TenantDecisionFilters`."""
+        chosen = conditions("admin.decisions.list", filters, TenantDecisionFilters)
+        return self._get(f"{_V1}/decisions", **chosen)
 
     def show(self, tenant: str, id: str) -> Object:
         """Return all of a decision, with the questions of its candidates."""
         return self._get(path(f"{_V1}/tenants", tenant, "decisions", id))
 
-    def near_misses(self, **filters: Any) -> Object:
+    def near_misses(self, **filters: Unpack[TenantNearMissFilters]) -> Object:
         """Return a page of misses that had a similar question, by what a hit would have saved."""
-        return self._get(f"{_V1}/near-misses", **filters)
+        chosen = conditions("admin.near_misses", filters, TenantNearMissFilters)
+        return self._get(f"{_V1}/near-misses", **chosen)
 
 
 class Scopes(Calls[Object, Text]):

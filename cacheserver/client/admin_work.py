@@ -3,9 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Literal
 
-from cacheserver.client.calls import BYTES, LINES, Call, Calls, Object, Text, path, with_query
+from cacheserver.client.calls import (
+    BYTES,
+    LINES,
+    Call,
+    Calls,
+    Object,
+    Text,
+    path,
+    refuse_strings,
+    with_query,
+)
 
 _V1 = "/admin/v1"
 
@@ -13,8 +23,32 @@ _V1 = "/admin/v1"
 class Audits(Calls[Object, Text]):
     """Audits of uploaded logs: what the cache would have saved."""
 
-    def create(self, log: bytes, **options: Any) -> Object:
-        """Upload a log and queue its audit: `name`, `tenant`, `target`, `ttl_s`, `since`, ..."""
+    def create(
+        self,
+        log: bytes,
+        *,
+        name: str | None = None,
+        tenant: str | None = None,
+        target: float | None = None,
+        ttl_s: int | None = None,
+        since: str | float | None = None,
+        until: str | float | None = None,
+        one_tenant: bool | None = None,
+        wrong_hit_usd: float | None = None,
+        verify_model: str | None = None,
+    ) -> Object:
+        """Upload a log and queue its audit, with the options of `cacheserver audit`."""
+        options = {
+            "name": name,
+            "tenant": tenant,
+            "target": target,
+            "ttl_s": ttl_s,
+            "since": since,
+            "until": until,
+            "one_tenant": one_tenant,
+            "wrong_hit_usd": wrong_hit_usd,
+            "verify_model": verify_model,
+        }
         return self._ask(
             Call("POST", with_query(f"{_V1}/audits", options), log, BYTES, again=False)
         )
@@ -43,9 +77,17 @@ class Prompts(Calls[Object, Text]):
         """Return what Claude's prompt cache saved."""
         return self._get(path(f"{_V1}/prompts", tenant), hours=hours)
 
-    def prefixes(self, tenant: str, **filters: Any) -> Object:
+    def prefixes(
+        self,
+        tenant: str,
+        *,
+        model: str | None = None,
+        limit: int | None = None,
+        cursor: str | None = None,
+    ) -> Object:
         """Return a page of prefixes, and whether a mark pays."""
-        return self._get(path(f"{_V1}/prompts", tenant, "prefixes"), **filters)
+        where = path(f"{_V1}/prompts", tenant, "prefixes")
+        return self._get(where, model=model, limit=limit, cursor=cursor)
 
     def fragments(self, tenant: str) -> Object:
         """Return what keeps prompts apart."""
@@ -55,9 +97,24 @@ class Prompts(Calls[Object, Text]):
         """Return the versions of system prompts."""
         return self._get(path(f"{_V1}/prompts", tenant, "versions"))
 
-    def carry_over(self, tenant: str, **what: Any) -> Object:
-        """Keep answers over a new version: `from`, `to`, `namespace`, `entries`, `dry_run`."""
-        return self._post(path(f"{_V1}/prompts", tenant, "carry-over"), what)
+    def carry_over(
+        self,
+        tenant: str,
+        old: str,
+        new: str,
+        *,
+        namespace: str | None = None,
+        entries: Sequence[str] | None = None,
+        dry_run: bool | None = None,
+    ) -> Object:
+        """Keep answers of a version of a system prompt for another; both by their ids.
+
+        `entries`: only these.
+        """
+        options = {"namespace": namespace, "entries": entries, "dry_run": dry_run}
+        given = {name: value for name, value in options.items() if value is not None}
+        body = {"from": old, "to": new, **given}
+        return self._post(path(f"{_V1}/prompts", tenant, "carry-over"), body)
 
 
 class Routing(Calls[Object, Text]):
@@ -103,9 +160,18 @@ class Routing(Calls[Object, Text]):
 class Work(Calls[Object, Text]):
     """Jobs, batches and conversations of all tenants."""
 
-    def jobs(self, **filters: Any) -> Object:
-        """Return a page of jobs and batches: `tenant`, `kind`, `status`."""
-        return self._get(f"{_V1}/jobs", **filters)
+    def jobs(
+        self,
+        *,
+        tenant: str | None = None,
+        kind: str | None = None,
+        status: str | None = None,
+        limit: int | None = None,
+        cursor: str | None = None,
+    ) -> Object:
+        """Return a page of jobs and batches."""
+        chosen = {"tenant": tenant, "kind": kind, "status": status}
+        return self._get(f"{_V1}/jobs", **chosen, limit=limit, cursor=cursor)
 
     def job(self, tenant: str, id: str) -> Object:
         """Return a job, with what its ended items cost and saved."""
@@ -115,9 +181,11 @@ class Work(Calls[Object, Text]):
         """Cancel a job or a batch."""
         return self._delete(path(f"{_V1}/jobs", tenant, id))
 
-    def conversations(self, **filters: Any) -> Object:
+    def conversations(
+        self, *, tenant: str | None = None, limit: int | None = None, cursor: str | None = None
+    ) -> Object:
         """Return a page of conversations, without their turns."""
-        return self._get(f"{_V1}/conversations", **filters)
+        return self._get(f"{_V1}/conversations", tenant=tenant, limit=limit, cursor=cursor)
 
     def batch_eligible(self, *, tenant: str | None = None) -> Object:
         """Return traffic that could have waited, for half the price."""
@@ -131,12 +199,39 @@ class Transfer(Calls[Object, Text]):
         """Return a page of a tenant's labels and entries, for an import elsewhere."""
         return self._get(path(f"{_V1}/exports", tenant), cursor=cursor)
 
-    def begin(self, tenant: str, **options: Any) -> Object:
-        """Begin an import.
+    def begin(
+        self,
+        tenant: str,
+        *,
+        kind: Literal["answers", "calls", "export"] | None = None,
+        request: Mapping[str, Any] | None = None,
+        headers: Mapping[str, str] | None = None,
+        source: str | None = None,
+        tags: Sequence[str] | None = None,
+        ttl_s: int | None = None,
+        curated: bool | None = None,
+        exported_from: str | None = None,
+        replace: bool | None = None,
+    ) -> Object:
+        """Begin an import of answers to `request`, of past calls, or of an export.
 
-        Options: `kind`, `request`, `headers`, `source`, `tags`, `ttl_s`, `curated`, `replace`.
+        `source` is the name that people know it by; `exported_from` the tenant of an export;
+        `replace`: also what an operator curated by hand.
         """
-        return self._post(f"{_V1}/imports", {"tenant": tenant, **options})
+        options = {
+            "kind": kind,
+            "request": request,
+            "headers": headers,
+            "source": source,
+            "tags": tags,
+            "ttl_s": ttl_s,
+            "curated": curated,
+            "exported_from": exported_from,
+            "replace": replace,
+        }
+        refuse_strings(options)
+        given = {name: value for name, value in options.items() if value is not None}
+        return self._post(f"{_V1}/imports", {"tenant": tenant, **given})
 
     def records(
         self,
@@ -146,9 +241,16 @@ class Transfer(Calls[Object, Text]):
         *,
         first: int = 0,
         last: bool = False,
+        request: Mapping[str, Any] | None = None,
+        headers: Mapping[str, str] | None = None,
     ) -> Object:
-        """Import records in order; `first` is how many came before, `last`: no others follow."""
-        body = {"records": list(records), "first": first, "last": last}
+        """Import records in order; `first` is how many came before, `last`: no others follow.
+
+        `request` and `headers` are those that the import began with: it keeps no prompt.
+        """
+        asked = {"request": request, "headers": headers}
+        given = {name: value for name, value in asked.items() if value is not None}
+        body = {**given, "records": list(records), "first": first, "last": last}
         return self._post(path(f"{_V1}/imports", tenant, id, "records"), body)
 
     def list(self, tenant: str) -> Object:

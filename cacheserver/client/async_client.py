@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import aclosing, asynccontextmanager
 from typing import Any, Literal, Self, Unpack
 
@@ -147,6 +147,21 @@ class AsyncClient(Common, Operations[Awaitable[dict[str, Any]], Awaitable[str]])
                     yield piece
             except httpx2.RequestError as error:
                 raise self._lost(error, begun=True) from error
+
+    async def live(self) -> AsyncGenerator[dict[str, Any], None]:
+        """Iterate over the server's counts, cost and latency, every two seconds, without end.
+
+        Needs an admin key. Raises `ConnectionFailed` where the server ends it.
+        """
+        decoder = wire.EventDecoder()
+        async with aclosing(await self._send(wire.LIVE, stream=True)) as response:
+            try:
+                async for chunk in response.aiter_bytes():
+                    for event in decoder.feed(chunk):
+                        yield event
+            except httpx2.RequestError as error:
+                raise self._lost(error, begun=True) from error
+        raise wire.live_ended()
 
     async def close(self) -> None:
         """Close the connections. A closed client asks nothing more."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from difflib import get_close_matches
 from typing import Any, Generic, TypeVar
 from urllib.parse import quote, urlencode
 
@@ -13,6 +14,10 @@ Object = TypeVar("Object")
 Text = TypeVar("Text")
 
 JSON, LINES, BYTES = "application/json", "application/x-ndjson", "application/octet-stream"
+
+
+# Options that are lists: a string would be taken for a list of its letters.
+_LISTS = ("tags", "context_blocks", "levers_off", "messages", "group_by", "cause", "decision")
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +49,26 @@ def with_query(path: str, parameters: Mapping[str, object]) -> str:
 def sent(method: str, path: str, body: Mapping[str, Any], *, again: bool = True) -> Call:
     """Build a call with a JSON body."""
     return Call(method, path, json.dumps(body, allow_nan=False).encode(), again=again)
+
+
+def check(method: str, given: Mapping[str, object], shape: type) -> None:
+    """Raise `TypeError` for an option that `method` does not have, or a string for a list.
+
+    `shape`: the `TypedDict` of its options.
+    """
+    known = shape.__annotations__.keys()
+    if unknown := sorted(given.keys() - known):
+        near = get_close_matches(unknown[0], known, n=1)
+        meant = f"; did you mean {near[0]!r}?" if near else ""
+        raise TypeError(f"{method}() has no option {', '.join(map(repr, unknown))}{meant}")
+    refuse_strings(given)
+
+
+def refuse_strings(given: Mapping[str, object]) -> None:
+    """Raise `TypeError` for a string where a list is meant."""
+    for name in _LISTS:
+        if isinstance(value := given.get(name), str | bytes):
+            raise TypeError(f"`{name}` must be a list of strings, such as [{value!r}]")
 
 
 class Calls(Generic[Object, Text]):

@@ -12,7 +12,7 @@ Its one dependency is `httpx2`. Errors are drawn in `client.types`.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterator, Mapping
 from contextlib import closing, contextmanager
 from typing import Any, Literal, Self, Unpack
 
@@ -157,6 +157,20 @@ class Client(Common, Operations[dict[str, Any], str]):
                 yield from response.iter_bytes()
             except httpx2.RequestError as error:
                 raise self._lost(error, begun=True) from error
+
+    def live(self) -> Generator[dict[str, Any], None, None]:
+        """Iterate over the server's counts, cost and latency, every two seconds, without end.
+
+        Needs an admin key. Raises `ConnectionFailed` where the server ends it.
+        """
+        decoder = wire.EventDecoder()
+        with closing(self._send(wire.LIVE, stream=True)) as response:
+            try:
+                for chunk in response.iter_bytes():
+                    yield from decoder.feed(chunk)
+            except httpx2.RequestError as error:
+                raise self._lost(error, begun=True) from error
+        raise wire.live_ended()
 
     def close(self) -> None:
         """Close the connections. A closed client asks nothing more."""

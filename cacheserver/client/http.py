@@ -4,17 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from decimal import Decimal, InvalidOperation
-from difflib import get_close_matches
-from typing import Any, Literal, Unpack
+from typing import Any, Final, Literal, Unpack
 from urllib.parse import urlencode
 
 from cacheserver.client.calls import Call as Call
-from cacheserver.client.calls import path, sent
+from cacheserver.client.calls import check, path, refuse_strings, sent
 from cacheserver.client.failures import json_object, unexpected
 from cacheserver.client.types import (
     Answer,
     Asked,
     Candidate,
+    ConnectionFailed,
     Decision,
     Erasure,
     Job,
@@ -30,15 +30,14 @@ from cacheserver.core.usage import usage_of
 _FIRST_PAUSE_S, _LONGEST_PAUSE_S, _JITTER = 0.5, 8.0, 0.25
 _LONGEST_RETRY_AFTER_S = 60.0  # told to wait longer, the caller should know rather than hang
 
-# Options that are lists: a string would be taken for a list of its letters.
-_LISTS = ("tags", "context_blocks", "levers_off", "messages", "group_by", "cause", "decision")
+LIVE: Final = Call("GET", "/admin/v1/live")
 
 
 def question(
     prompt: str | None = None, *, stream: bool = False, **options: Unpack[Options]
 ) -> Call:
     """Build the call for one question. An option that is not given is not sent."""
-    _check("stream" if stream else "query", options, Options)
+    check("stream" if stream else "query", options, Options)
     _refuse_two_questions(prompt, options)
     fields: dict[str, Any] = {
         "prompt": prompt,
@@ -57,13 +56,13 @@ def question(
 
 def get(prompt: str | None = None, **options: Unpack[Asked]) -> Call:
     """Build the call for a look-up, for which Claude is asked nothing at all."""
-    _check("get", options, Asked)
+    check("get", options, Asked)
     return question(prompt, **options, cache="only", levers_off=["verify"])
 
 
 def put(prompt: str | None, answer: str, **options: Unpack[PutOptions]) -> Call:
     """Build the call that stores an answer."""
-    _check("put", options, PutOptions)
+    check("put", options, PutOptions)
     _refuse_two_questions(prompt, options)
     fields = {"prompt": prompt, "answer": answer, **options}
     given = {name: value for name, value in fields.items() if value is not None}
@@ -79,7 +78,7 @@ def later(
     **options: Unpack[Options],
 ) -> Call:
     """Build the call for a question that may wait."""
-    _check("jobs.create", options, Options)
+    check("jobs.create", options, Options)
     _refuse_two_questions(prompt, options)
     fields = {"prompt": prompt, "when": when, "deadline": deadline, "webhook": webhook, **options}
     given = {name: value for name, value in fields.items() if value is not None}
@@ -130,7 +129,7 @@ def usage(
 ) -> Call:
     """The call for a report. Times are ISO 8601 or Unix seconds."""
     lists = {"group_by": group_by, "cause": cause, "decision": decision}
-    _refuse_strings(lists)
+    refuse_strings(lists)
     controls = {
         "from": start,
         "to": end,
@@ -143,6 +142,11 @@ def usage(
     }
     given = {name: str(value) for name, value in controls.items() if value is not None}
     return Call("GET", "/v1/usage" + (f"?{urlencode(given)}" if given else ""))
+
+
+def live_ended() -> ConnectionFailed:
+    """Return the error of a stream of counts that has ended, which it never does by itself."""
+    return ConnectionFailed("the server ended the stream: it stopped, or was restarted", begun=True)
 
 
 def identification(key: str | None, anthropic_key: str | None) -> dict[str, str]:
@@ -326,24 +330,8 @@ def _candidate(shown: Mapping[str, Any]) -> Candidate:
 
 
 def _given(method: str, selector: Purge | Erasure, shape: type[Purge | Erasure]) -> dict[str, Any]:
-    _check(method, selector, shape)
+    check(method, selector, shape)
     return {name: value for name, value in selector.items() if value is not None}
-
-
-def _check(method: str, given: Mapping[str, object], shape: type) -> None:
-    """Raise `TypeError` for an option that `method` does not have, or a string for a list."""
-    known = shape.__annotations__.keys()
-    if unknown := sorted(given.keys() - known):
-        near = get_close_matches(unknown[0], known, n=1)
-        meant = f"; did you mean {near[0]!r}?" if near else ""
-        raise TypeError(f"{method}() has no option {', '.join(map(repr, unknown))}{meant}")
-    _refuse_strings(given)
-
-
-def _refuse_strings(given: Mapping[str, object]) -> None:
-    for name in _LISTS:
-        if isinstance(value := given.get(name), str | bytes):
-            raise TypeError(f"`{name}` must be a list of strings, such as [{value!r}]")
 
 
 def _refuse_two_questions(prompt: str | None, options: Mapping[str, object]) -> None:

@@ -7,6 +7,7 @@ from typing import Any, Literal, TypedDict, Unpack
 
 from cacheserver.client import http
 from cacheserver.client.calls import Call, Calls, Object, Text, path, with_query
+from cacheserver.client.filters import DecisionFilters, EntryFilters, conditions
 from cacheserver.client.types import Erasure
 
 
@@ -87,17 +88,17 @@ class Operations(Calls[Object, Text]):
         """Return a decision's record, kept for a day. Raises `NotFoundError` after that."""
         return self._get(path("/v1/decisions", id))
 
-    def decisions(self, **filters: Any) -> Object:
-        """Return a page of the decisions of the last day: `outcome`, `reason`, `namespace`, ..."""
-        return self._get("/v1/decisions", **filters)
+    def decisions(self, **filters: Unpack[DecisionFilters]) -> Object:
+        """Return a page of the decisions of the last day. See `DecisionFilters`."""
+        return self._get("/v1/decisions", **conditions("decisions", filters, DecisionFilters))
 
     def entry(self, id: str) -> Object:
         """Return all of a stored answer. Raises `NotFoundError` if it is gone."""
         return self._get(path("/v1/entries", id))
 
-    def entries(self, **conditions: Any) -> Object:
-        """Return a page of stored answers, the newest first: `tag`, `namespace`, `model`, ..."""
-        return self._get("/v1/entries", **conditions)
+    def entries(self, **filters: Unpack[EntryFilters]) -> Object:
+        """Return a page of stored answers, the newest first. See `EntryFilters`."""
+        return self._get("/v1/entries", **conditions("entries", filters, EntryFilters))
 
     def conversation(self, name: str, *, namespace: str | None = None) -> Object:
         """Return the turns of a conversation."""
@@ -130,12 +131,12 @@ class Operations(Calls[Object, Text]):
         """Return traffic that could have waited, for half the price: a list in `items`."""
         return self._get("/v1/batch-eligible")
 
-    def ready(self) -> Object:
+    def ready(self, *, similarity: bool | None = None) -> Object:
         """Return that the store answers and a miss may be asked; else raise `UpstreamFailed`.
 
-        Needs no key.
+        `similarity`: similar questions too can be answered. Needs no key.
         """
-        return self._get("/readyz")
+        return self._get("/readyz", similarity=similarity)
 
     def health(self) -> Object:
         """Return that the process answers. Needs no key."""
@@ -146,7 +147,10 @@ class BatchCalls(Calls[Object, Text]):
     """Message Batches, as Anthropic's API has them, each item through the cache."""
 
     def create(self, requests: Sequence[Mapping[str, Any]], **options: Any) -> Object:
-        """Send a batch: each request has a `custom_id` and `params`, a Messages body."""
+        """Send a batch: each request has a `custom_id` and `params`, a Messages body.
+
+        `options` are fields of Anthropic's, which are sent as they are.
+        """
         return self._post("/v1/messages/batches", {"requests": list(requests), **options})
 
     def list(

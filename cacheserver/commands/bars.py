@@ -33,7 +33,7 @@ def add(line: CommandLine) -> None:
         verbs,
         "show",
         help="show the bars of a tenant, its namespaces and scopes",
-        example="cacheserver bar show shop",
+        example="cacheserver bar show --tenant shop",
         parents=[admin],
     )
     show.set_defaults(run=connection.as_admin(line, _show))
@@ -41,8 +41,8 @@ def add(line: CommandLine) -> None:
         verbs,
         "set",
         help="set one bar, or try it on the decisions of the last day",
-        example="cacheserver bar set shop --target 0.02 --dry-run\n"
-        "cacheserver bar set shop --namespace help --similarity 0.95",
+        example="cacheserver bar set --tenant shop --target 0.02 --dry-run\n"
+        "cacheserver bar set --tenant shop --namespace help --similarity 0.95",
         parents=[admin],
     )
     kind = change.add_mutually_exclusive_group(required=True)
@@ -65,7 +65,7 @@ def add(line: CommandLine) -> None:
         verbs,
         "undo",
         help="take back the last change of a bar",
-        example="cacheserver bar undo shop",
+        example="cacheserver bar undo --tenant shop",
         parents=[admin],
     )
     undo.set_defaults(run=connection.as_admin(line, _undo))
@@ -73,13 +73,13 @@ def add(line: CommandLine) -> None:
         verbs,
         "history",
         help="list who changed which bar",
-        example="cacheserver bar history shop",
+        example="cacheserver bar history --tenant shop",
         parents=[admin],
     )
     lists.add_limits(history)
     history.set_defaults(run=connection.as_admin(line, _history))
     for command in (show, change, undo, history):
-        command.add_argument("tenant", metavar="TENANT", help="the tenant")
+        command.add_argument("--tenant", required=True, metavar="NAME", help="whose bars they are")
         add_json(command)
     for command in (change, undo):
         level = command.add_mutually_exclusive_group()
@@ -109,7 +109,7 @@ def _set(args: argparse.Namespace, server: Server) -> int:
         print_json(done)
         return OK
     if not args.dry_run:
-        say("Set. `cacheserver bar undo` takes it back.")
+        say("Set. `cacheserver bar undo`, with the same names, takes it back.")
         return _bars(args, done["after"])
     tried = done["would_have"]
     replayed = tried["replayed"]

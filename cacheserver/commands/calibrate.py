@@ -31,7 +31,7 @@ def add(line: CommandLine) -> None:
         "calibrate",
         help="recommend a bar from labelled pairs of questions",
         example="cacheserver calibrate pairs.tsv --target 0.01\n"
-        "cacheserver calibrate pairs.tsv --teach shop --scope SCOPE --confirm",
+        "cacheserver calibrate pairs.tsv --tenant shop --scope ID --confirm",
         parents=[connection.options(admin=True)],
     )
     command.add_argument(
@@ -43,9 +43,7 @@ def add(line: CommandLine) -> None:
     command.add_argument(
         "--target", type=float, default=0.01, metavar="SHARE", help="highest share of wrong hits"
     )
-    command.add_argument(
-        "--teach", metavar="TENANT", help="a scope of this tenant learns the pairs"
-    )
+    command.add_argument("--tenant", metavar="NAME", help="a scope of this tenant learns the pairs")
     command.add_argument("--scope", metavar="ID", help="the scope that learns")
     command.add_argument(
         "--confirm", action="store_true", help="learn them; without it, say how many would be"
@@ -59,17 +57,17 @@ def add(line: CommandLine) -> None:
 
 def _run(args: argparse.Namespace, server: Server) -> int:
     """Print the curve and the bar. Return `NO` if no bar can be recommended."""
-    if (args.teach is None) != (args.scope is None):
-        raise SettingsError("`--teach` and `--scope` go together")
-    if args.confirm and args.teach is None:
-        raise SettingsError("`--confirm` goes with `--teach`")
+    if (args.tenant is None) != (args.scope is None):
+        raise SettingsError("`--tenant` and `--scope` go together")
+    if args.confirm and args.tenant is None:
+        raise SettingsError("`--confirm` goes with `--tenant`")
     pairs = [
         {"query_a": pair.query_a, "query_b": pair.query_b, "label": int(pair.serves)}
         for pair in question_pairs.read(args.pairs)
     ]
     body: dict[str, Any] = {"pairs": pairs, "target": args.target}
-    if args.teach is not None:
-        body["teach"] = {"tenant": args.teach, "scope": args.scope, "confirm": args.confirm}
+    if args.tenant is not None:
+        body["teach"] = {"tenant": args.tenant, "scope": args.scope, "confirm": args.confirm}
     say(f"{len(pairs):,} pairs; the server embeds them now.")
     found = server.post("/admin/v1/calibrate", body)
     advice = found["recommended"]

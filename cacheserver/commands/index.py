@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import time
+from collections.abc import Mapping
 from typing import Any, Final
 
 from cacheserver.commands import connection
@@ -15,6 +16,7 @@ from cacheserver.core.command_line import (
     add_command,
     add_json,
     add_verbs,
+    print_done,
     print_json,
     say,
 )
@@ -48,7 +50,11 @@ def add(line: CommandLine) -> None:
         parents=[admin],
     )
     move.add_argument("--to", required=True, choices=_KINDS, help="the index to use from then on")
-    move.set_defaults(run=connection.as_admin(line, _move))
+    add_json(move)
+    move.set_defaults(
+        run=connection.as_admin(line, _move),
+        interrupted="the server goes on moving; `index show` says how far it is",
+    )
 
 
 def _show(args: argparse.Namespace, server: Server) -> int:
@@ -56,7 +62,7 @@ def _show(args: argparse.Namespace, server: Server) -> int:
     if args.json:
         print_json(found)
         return OK
-    print(f"index: {found['kind']}, {found['vectors']:,} vectors")
+    print(_sentence(found))
     if found["moving_to"] is not None:
         print(f"moving to {found['moving_to']}: {found['done']:,} of {found['total']:,} questions")
     if found["problem"] is not None:
@@ -80,8 +86,12 @@ def _move(args: argparse.Namespace, server: Server) -> int:
             if found["moving_to"] is not None:
                 progress.count("moving", "questions", found["done"], found["total"])
             time.sleep(_LOOK_S)
-    print(f"index: {found['kind']}, {found['vectors']:,} vectors")
+    print_done(args, found, _sentence(found))
     return OK
+
+
+def _sentence(index: Mapping[str, Any]) -> str:
+    return f"index: {index['kind']}, {output.counted(index['vectors'], 'vector')}"
 
 
 def _index(server: Server) -> dict[str, Any]:

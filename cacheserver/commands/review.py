@@ -29,10 +29,10 @@ def add(line: CommandLine) -> None:
         line.commands,
         "review",
         help="label pairs of questions in the terminal",
-        example="cacheserver review shop\ncacheserver review shop --list --json",
+        example="cacheserver review --tenant shop\ncacheserver review --tenant shop --list --json",
         parents=[connection.options(admin=True)],
     )
-    command.add_argument("tenant", metavar="TENANT", help="the tenant whose pairs are shown")
+    command.add_argument("--tenant", required=True, metavar="NAME", help="whose pairs they are")
     command.add_argument("--scope", metavar="ID", help="only of this scope")
     command.add_argument("--who", metavar="NAME", help="who labels (default: the key's name)")
     command.add_argument("--list", action="store_true", help="only list the pairs")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any, Final
 
 from cacheserver.commands import connection, lists
@@ -34,7 +34,7 @@ def add(line: CommandLine) -> None:
 
 
 def _run(args: argparse.Namespace, server: Server) -> int:
-    for number, event in enumerate(_events(server), 1):
+    for number, event in enumerate(server.client.live(), 1):
         if args.json:
             print(json.dumps(event), flush=True)
         elif sys.stdout.isatty():
@@ -44,26 +44,6 @@ def _run(args: argparse.Namespace, server: Server) -> int:
         if number == args.count:
             break
     return OK
-
-
-def _events(server: Server) -> Iterator[dict[str, Any]]:
-    """Yield the server's counts. Raises `ConnectionFailed` where they end."""
-    import httpx2
-
-    from cacheserver.client import ConnectionFailed
-    from cacheserver.client.http import Call, EventDecoder
-
-    lost = "the server ended the stream: it stopped, or was restarted"
-    response = server.client._send(Call("GET", "/admin/v1/live"), stream=True)
-    try:
-        decoder = EventDecoder()
-        for chunk in response.iter_bytes():
-            yield from decoder.feed(chunk)
-    except httpx2.HTTPError as error:
-        raise ConnectionFailed(lost) from error
-    finally:
-        response.close()
-    raise ConnectionFailed(lost)
 
 
 def _screen(event: Mapping[str, Any]) -> list[str]:

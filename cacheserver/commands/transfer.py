@@ -99,15 +99,19 @@ def _import(args: argparse.Namespace, server: Server) -> int:
             print(f"{removed['entries']:,} entries and {removed['labels']:,} labels removed")
         return OK
     if args.list:
-        items = server.get(path)["items"]
-        if args.json:
-            print_json(items)
-        else:
-            for one in items:
-                stored = one["counts"]["stored"] + one["counts"]["replaced"]
-                source = output.one_line(one["source"])
-                print(f"{one['id']}  {one['state']:<7} {stored:>9,} stored  {source}")
-        return OK
+        return output.print_list(
+            server.get(path)["items"],
+            None,
+            as_json=args.json,
+            head=("ID", "STATE", "STORED", "SOURCE"),
+            row=lambda one: (
+                one["id"],
+                one["state"],
+                f"{one['counts']['stored'] + one['counts']['replaced']:,}",
+                one["source"],
+            ),
+            empty="No import of the last 90 days.",
+        )
     return _take(args, server, path)
 
 

@@ -120,6 +120,14 @@ def print_json(value: object) -> None:
     print(json.dumps(value, indent=2))
 
 
+def print_done(args: argparse.Namespace, found: object, sentence: str) -> None:
+    """Print what a command did: `found` with `--json`, else a sentence."""
+    if args.json:
+        print_json(found)
+    else:
+        print(sentence)
+
+
 def local_url(host: str, port: int | str) -> str:
     """Return the address of a server on this machine that listens on `host`."""
     host = _ANY_HOST.get(host, host)

@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
+import argparse
 import asyncio
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, TypeAlias
 
-from cacheserver.core.command_line import CommandLine, add_command, say
+from cacheserver.core.command_line import (
+    OK,
+    CommandLine,
+    add_command,
+    add_json,
+    print_done,
+)
 from cacheserver.core.errors import CacheServerError, SettingsError
 
 if TYPE_CHECKING:
@@ -23,20 +30,26 @@ def add(line: CommandLine) -> None:
         "repair",
         help="cut off damaged data that keeps the server from starting",
         example="cacheserver repair",
+        parents=[line.configured],
     )
-    repair.set_defaults(run=lambda args: _run(line))
+    add_json(repair)
+    repair.set_defaults(run=lambda args: _run(args, line))
 
 
-def _run(line: CommandLine) -> int:
-    from cacheserver.config import settings as config
+def _run(args: argparse.Namespace, line: CommandLine) -> int:
+    done, unrecorded = asyncio.run(repair(line.settings_of(args), line.record))
+    end = "The store can be started." if done else "There is no damage."
+    if unrecorded is not None:  # which is why nothing is said of starting
+        end = f"The repair is not in the audit trail: {unrecorded}"
+    found = {"repaired": done, "unrecorded": unrecorded}
+    print_done(args, found, "\n".join([*done, end]))
+    return OK
 
-    asyncio.run(repair(config.load(), line.record))
-    return 0
 
-
-async def repair(settings: Settings, record: Recording) -> None:
+async def repair(settings: Settings, record: Recording) -> tuple[list[str], str | None]:
     """Cut off what damages the embedded store's files. Raises `SettingsError`.
 
+    Returns sentences on what was done, and why it could not be recorded (None: it was).
     It is recorded afterwards, for the trail is in the store that was damaged.
     """
     from cacheserver.embedded.store import EmbeddedStore
@@ -46,17 +59,12 @@ async def repair(settings: Settings, record: Recording) -> None:
             "`CACHESERVER_REDIS_URL`: only the embedded store's files can be repaired"
         )
     done = await EmbeddedStore(settings.data_dir).repair()
-    for sentence in done:
-        say(sentence)
-    if not done:
-        say("There is no damage.")
-        return
-    try:
-        await _recorded(settings, record)
-    except CacheServerError as error:
-        say(f"The repair is not in the audit trail: {error}")
-    else:
-        say("The store can be started.")
+    if done:
+        try:
+            await _recorded(settings, record)
+        except CacheServerError as error:
+            return done, str(error)
+    return done, None
 
 
 async def _recorded(settings: Settings, record: Recording) -> None:

@@ -11,20 +11,28 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, TypeAlias
 
-from cacheserver.core.command_line import CommandLine, add_command, say
+from cacheserver.core.command_line import (
+    OK,
+    CommandLine,
+    add_command,
+    add_json,
+    add_verbs,
+    print_done,
+)
 from cacheserver.core.errors import SettingsError
+from cacheserver.core.terminal.output import counted
+from cacheserver.core.terminal.progress import Progress
 
 if TYPE_CHECKING:
     from cacheserver.config.settings import Settings
     from cacheserver.encryption.data_keys import DataKeys
     from cacheserver.storage.connection import Connection
 
-Say = Callable[[str], None]
 Recording: TypeAlias = "Callable[[Connection, Settings, str], Awaitable[None]]"
 
 
@@ -33,7 +41,7 @@ def add(line: CommandLine) -> None:
     encryption = add_command(
         line.commands, "encryption", help="rotate and back up the encryption keys"
     )
-    verbs = encryption.add_subparsers(title="commands", required=True, metavar="COMMAND")
+    verbs = add_verbs(encryption)
     again = add_command(
         verbs,
         "rotate",
@@ -41,8 +49,9 @@ def add(line: CommandLine) -> None:
         example="cacheserver encryption rotate",
         parents=[line.configured],
     )
+    add_json(again)
     again.set_defaults(
-        run=lambda args: _run(args, lambda settings: rotate(settings, say, line.record)),
+        run=lambda args: _rotate(args, line),
         interrupted="keys are whole, some under each master key; run it again to go on",
     )
     keys = add_command(
@@ -55,42 +64,49 @@ def add(line: CommandLine) -> None:
     keys.add_argument(
         "file", type=Path, metavar="FILE", help="file to write; an existing one is replaced"
     )
-    keys.set_defaults(
-        run=lambda args: _run(args, lambda settings: save_keys(settings, args.file, say))
-    )
+    add_json(keys)
+    keys.set_defaults(run=lambda args: _save_keys(args, line))
 
 
-def _run(args: argparse.Namespace, work: Callable[[Settings], Coroutine[Any, Any, None]]) -> int:
-    from cacheserver.config import settings as config
+def _rotate(args: argparse.Namespace, line: CommandLine) -> int:
+    with Progress(only_terminal=True) as progress:
+        keys = asyncio.run(rotate(line.settings_of(args), progress, line.record))
+    are = "is" if keys == 1 else "are"
+    done = f"{counted(keys, 'key')} {are} wrapped by the current master key; what is written from "
+    done += "now on is encrypted under new ones. The old one still opens what was backed up before."
+    print_done(args, {"keys": keys}, done)
+    return OK
 
-    asyncio.run(work(config.load(file=args.config)))
-    return 0
+
+def _save_keys(args: argparse.Namespace, line: CommandLine) -> int:
+    keys = asyncio.run(save_keys(line.settings_of(args), args.file))
+    done = f"{args.file}: {counted(keys, 'key')}, each wrapped by the master key."
+    print_done(args, {"file": str(args.file), "keys": keys}, done)
+    return OK
 
 
-async def rotate(settings: Settings, say: Say, record: Recording) -> None:
-    """Rotate the keys of every tenant. Raises `SettingsError`, `StoreError`.
+async def rotate(settings: Settings, progress: Progress, record: Recording) -> int:
+    """Rotate the keys of every tenant; their number. Raises `SettingsError`, `StoreError`.
 
     It is recorded first, so that one that was killed half way is in the audit trail too.
     """
     async with _keys(settings) as (keys, redis):
         await record(redis, settings, "encryption rotate")
         tenants = await keys.tenants()
-        for tenant in tenants:
+        for done, tenant in enumerate(tenants, 1):
             await keys.rotate(tenant)
-        say(
-            f"{len(tenants)} keys are wrapped by the current master key; what is written from now "
-            "on is encrypted under new ones. The old one still opens what was backed up before."
-        )
+            progress.count("rotating", "keys", done, len(tenants))
+        return len(tenants)
 
 
-async def save_keys(settings: Settings, path: Path, say: Say) -> None:
-    """Write the tenants' keys to `path`. Raises `SettingsError`, `StoreError`."""
+async def save_keys(settings: Settings, path: Path) -> int:
+    """Write the tenants' keys to `path`; their number. Raises `SettingsError`, `StoreError`."""
     from cacheserver.encryption import key_file
 
     async with _keys(settings) as (keys, _):
         rows = await keys.rows()
         key_file.write(path, rows)
-        say(f"{path}: {len(rows)} keys, each wrapped by the master key.")
+        return len(rows)
 
 
 @asynccontextmanager

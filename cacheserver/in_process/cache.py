@@ -49,11 +49,11 @@ class Cache(AsyncClient):
         super().__init__(_URL, max_retries=0, http=http)
         self._opened = opened
 
-    async def ready(self) -> dict[str, Any]:
+    async def ready(self, *, similarity: bool | None = None) -> dict[str, Any]:
         """Wait until questions are matched by similarity; before, they are matched exactly."""
         self._opened.transport.check()
         await self._opened.parts.entries.restored.wait()
-        return await super().ready()
+        return await super().ready(similarity=similarity)
 
     def cached(
         self,
@@ -87,10 +87,10 @@ class SyncCache(Client):
         self._closing = threading.Lock()
         self._closed = False
 
-    def ready(self) -> dict[str, Any]:
+    def ready(self, *, similarity: bool | None = None) -> dict[str, Any]:
         """Wait until questions are matched by similarity; before, they are matched exactly."""
         self._loop.run(_wait(self._opened.parts.entries.restored))
-        return super().ready()
+        return super().ready(similarity=similarity)
 
     def cached(
         self,

@@ -32,6 +32,13 @@ class ApiKey:
     last_used: str | None = None  # a day, as 2026-12-31; None: not since days are recorded
 
 
+def shown(key: ApiKey) -> dict[str, Any]:
+    """Return a key as the API and `key list --json` show it."""
+    fields = asdict(key)
+    del fields["replaced"]  # it never is, of those that are shown
+    return fields
+
+
 def encode(key: ApiKey) -> bytes:
     fields = asdict(key)
     del fields["last_used"]

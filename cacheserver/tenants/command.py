@@ -1,27 +1,28 @@
-"""`cacheserver key` and `cacheserver admin-key`: the keys of tenants and of admins.
-
-Rule: a change is in the audit trail before it is made.
-"""
+"""`cacheserver key`: the keys of tenants; with `cacheserver admin-key`, of admins."""
 
 from __future__ import annotations
 
 import argparse
 import asyncio
 import time
-from collections.abc import AsyncIterator, Callable, Coroutine, Iterable
-from contextlib import asynccontextmanager
+from collections.abc import Callable, Coroutine, Iterable
 from dataclasses import asdict
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from cacheserver.core.command_line import CommandLine, add_command, add_json, print_json, say
-from cacheserver.tenants import key_times
+from cacheserver.core.command_line import (
+    OK,
+    CommandLine,
+    add_command,
+    add_json,
+    add_verbs,
+    print_done,
+    print_json,
+)
+from cacheserver.tenants import admin_key_command, key_times
+from cacheserver.tenants.key_changes import ONCE, connected, moment, print_new, record, shown
 
 if TYPE_CHECKING:  # imported as a command runs
-    from cacheserver.config.settings import Settings
     from cacheserver.core.rules.limits import Limits
-    from cacheserver.storage.connection import Connection
-    from cacheserver.tenants.admin_keys import AdminKey, AdminKeys
     from cacheserver.tenants.api_key import ApiKey
     from cacheserver.tenants.store import Tenants
 
@@ -29,7 +30,7 @@ if TYPE_CHECKING:  # imported as a command runs
 def add(line: CommandLine) -> None:
     """Add the commands. Nothing heavy is imported until one runs."""
     key = add_command(line.commands, "key", help="create, list, rotate, limit and revoke API keys")
-    verbs = key.add_subparsers(title="commands", required=True, metavar="COMMAND")
+    verbs = add_verbs(key)
     limits = argparse.ArgumentParser(add_help=False)
     for name, about in (
         ("requests-per-minute", "requests in a minute"),
@@ -49,7 +50,9 @@ def add(line: CommandLine) -> None:
         example="cacheserver key create --tenant shop --label 'web site' --expires 90d",
         parents=[line.configured, limits, expiring],
     )
-    create.add_argument("--tenant", required=True, help="tenant that the key belongs to")
+    create.add_argument(
+        "--tenant", required=True, metavar="NAME", help="tenant that the key belongs to"
+    )
     create.add_argument("--label", default="", help="a name for the list of keys")
     create.add_argument(
         "--role",
@@ -57,6 +60,7 @@ def add(line: CommandLine) -> None:
         default="ask",
         help="ask (default); write: also stores answers of its own",
     )
+    add_json(create)
     create.set_defaults(
         run=lambda args: _with_tenants(args, line, _create(args), change="key create")
     )
@@ -80,6 +84,7 @@ def add(line: CommandLine) -> None:
     rotate.add_argument(
         "--overlap", default="0", metavar="TIME", help="how long the old key stays valid: 24h, 7d"
     )
+    add_json(rotate)
     rotate.set_defaults(
         run=lambda args: _with_tenants(args, line, _rotate(args), change="key rotate")
     )
@@ -91,6 +96,7 @@ def add(line: CommandLine) -> None:
         parents=[line.configured, limits],
     )
     limit.add_argument("id", help="id that `list` shows; limits that are not given are removed")
+    add_json(limit)
     limit.set_defaults(run=lambda args: _with_tenants(args, line, _limit(args), change="key limit"))
     revoke = add_command(
         verbs,
@@ -100,8 +106,9 @@ def add(line: CommandLine) -> None:
         parents=[line.configured],
     )
     revoke.add_argument("id", help="id that `list` shows")
+    add_json(revoke)
     revoke.set_defaults(
-        run=lambda args: _with_tenants(args, line, _revoke(args.id), change="key revoke")
+        run=lambda args: _with_tenants(args, line, _revoke(args), change="key revoke")
     )
     unlock = add_command(
         verbs,
@@ -111,92 +118,12 @@ def add(line: CommandLine) -> None:
         parents=[line.configured],
     )
     unlock.add_argument("--yes", action="store_true", required=True, help="confirm")
-    unlock.set_defaults(run=lambda args: _with_tenants(args, line, _open, change="key open"))
-    _add_admin_keys(line, expiring)
-
-
-def _add_admin_keys(line: CommandLine, expiring: argparse.ArgumentParser) -> None:
-    admin_key = add_command(
-        line.commands, "admin-key", help="create, list and revoke named admin keys"
-    )
-    verbs = admin_key.add_subparsers(title="commands", required=True, metavar="COMMAND")
-    create = add_command(
-        verbs,
-        "create",
-        help="create an admin key and print it, once",
-        example="cacheserver admin-key create --name ann --role tune --expires 90d",
-        parents=[line.configured, expiring],
-    )
-    create.add_argument("--name", required=True, help="its name in the audit trail")
-    create.add_argument(
-        "--role", required=True, help="read; tune: bars, labels, entries, alerts, prices; all"
-    )
-    create.set_defaults(
-        run=lambda args: _with_admins(args, line, _create_admin(args), change="admin-key create")
-    )
-    listing = add_command(
-        verbs,
-        "list",
-        help="list all admin keys",
-        example="cacheserver admin-key list",
-        parents=[line.configured],
-    )
-    add_json(listing)
-    listing.set_defaults(run=lambda args: _with_admins(args, line, _list_admins(args)))
-    revoke = add_command(
-        verbs,
-        "revoke",
-        help="revoke an admin key, within seconds",
-        example="cacheserver admin-key revoke ID",
-        parents=[line.configured],
-    )
-    revoke.add_argument("id", help="id that `list` shows")
-    revoke.set_defaults(
-        run=lambda args: _with_admins(args, line, _revoke_admin(args.id), change="admin-key revoke")
-    )
+    add_json(unlock)
+    unlock.set_defaults(run=lambda args: _with_tenants(args, line, _open(args), change="key open"))
+    admin_key_command.add(line, expiring)
 
 
 Command = Callable[["Tenants"], Coroutine[Any, Any, None]]
-AdminCommand = Callable[["AdminKeys"], Coroutine[Any, Any, None]]
-
-
-def _create_admin(args: argparse.Namespace) -> AdminCommand:
-    async def run(keys: AdminKeys) -> None:
-        key, plain = await keys.create(args.name, args.role, expires_at=_moment(args.expires))
-        print(plain)
-        say(f"Admin key {key.id} ({key.name}, {key.role}). It is kept hashed and not shown again.")
-
-    return run
-
-
-def _list_admins(args: argparse.Namespace) -> AdminCommand:
-    async def run(keys: AdminKeys) -> None:
-        found = await keys.list()
-        if args.json:
-            print_json({"items": [asdict(key) for key in found], "next": None})
-        else:
-            _print_admins(found)
-
-    return run
-
-
-def _print_admins(keys: Iterable[AdminKey]) -> None:
-    for key in keys:
-        facts = [f"used {'never' if key.last_used_at is None else _shown(key.last_used_at)}"]
-        if key.expires_at is not None:
-            over = key.expires_at <= time.time()
-            facts.append(f"{'expired' if over else 'expires'} {_shown(key.expires_at)}")
-        if key.damaged:
-            facts = ["its record cannot be read; revoke it"]
-        print(f"{key.id}  {_shown(key.created_at)}  {key.role}  {key.name}  ({'; '.join(facts)})")
-
-
-def _revoke_admin(key_id: str) -> AdminCommand:
-    async def run(keys: AdminKeys) -> None:
-        key = await keys.revoke(key_id)
-        say(f"Admin key {key.id} ({key.name}) is revoked; servers refuse it within seconds.")
-
-    return run
 
 
 def _create(args: argparse.Namespace) -> Command:
@@ -204,12 +131,11 @@ def _create(args: argparse.Namespace) -> Command:
         key, plain = await tenants.create_key(
             args.tenant,
             args.label,
-            expires_at=_moment(args.expires),
+            expires_at=moment(args.expires),
             limits=_limits(args),
             role=args.role,
         )
-        print(plain)
-        say(f"Key {key.id} of tenant {key.tenant}. It is kept hashed and not shown again.")
+        print_new(args, _json(key), plain, f"Key {key.id} of tenant {key.tenant}. {ONCE}")
 
     return run
 
@@ -218,7 +144,7 @@ def _list(args: argparse.Namespace) -> Command:
     async def run(tenants: Tenants) -> None:
         found = await tenants.list_keys()
         if args.json:
-            print_json({"items": [asdict(key) for key in found], "next": None})
+            print_json({"items": [_json(key) for key in found], "next": None})
         else:
             _print_keys(found)
 
@@ -232,12 +158,12 @@ def _print_keys(keys: Iterable[ApiKey]) -> None:
             facts.append(key.role)
         if key.expires_at is not None:
             over = key.expires_at <= time.time()
-            facts.append(f"{'expired' if over else 'expires'} {_shown(key.expires_at)}")
+            facts.append(f"{'expired' if over else 'expires'} {shown(key.expires_at)}")
         if key.overlaps_until is not None and key.overlaps_until > time.time():
-            facts.append(f"the one before it until {_shown(key.overlaps_until)}")
+            facts.append(f"the one before it until {shown(key.overlaps_until)}")
         set_ = asdict(key.limits).items()
         facts += [f"{name} {value}" for name, value in set_ if value is not None]
-        line = f"{key.id}  {_shown(key.created_at)}  {key.tenant}  {key.label}".rstrip()
+        line = f"{key.id}  {shown(key.created_at)}  {key.tenant}  {key.label}".rstrip()
         print(f"{line}  ({'; '.join(facts)})")
 
 
@@ -245,13 +171,13 @@ def _rotate(args: argparse.Namespace) -> Command:
     async def run(tenants: Tenants) -> None:
         overlap_s = key_times.seconds("overlap", args.overlap)
         key, plain = await tenants.rotate_key(
-            args.id, overlap_s=overlap_s, expires_at=_moment(args.expires)
+            args.id, overlap_s=overlap_s, expires_at=moment(args.expires)
         )
-        print(plain)
         until = "is refused within seconds"
         if key.overlaps_until is not None:
-            until = f"is taken until {_shown(key.overlaps_until)}"
-        say(f"Key {key.id} of tenant {key.tenant} is this one now; the one before it {until}.")
+            until = f"is taken until {shown(key.overlaps_until)}"
+        done = f"Key {key.id} of tenant {key.tenant} is this one now; the one before it {until}."
+        print_new(args, _json(key), plain, done)
 
     return run
 
@@ -259,30 +185,34 @@ def _rotate(args: argparse.Namespace) -> Command:
 def _limit(args: argparse.Namespace) -> Command:
     async def run(tenants: Tenants) -> None:
         key = await tenants.limit_key(args.id, _limits(args))
-        say(f"Key {key.id} of tenant {key.tenant} has these limits within seconds.")
+        done = f"Key {key.id} of tenant {key.tenant} has these limits within seconds."
+        print_done(args, _json(key), done)
 
     return run
 
 
-def _revoke(key_id: str) -> Command:
+def _revoke(args: argparse.Namespace) -> Command:
     async def run(tenants: Tenants) -> None:
-        key = await tenants.revoke_key(key_id)
-        say(f"Key {key.id} of tenant {key.tenant} is revoked; servers refuse it within seconds.")
+        key = await tenants.revoke_key(args.id)
+        done = f"Key {key.id} of tenant {key.tenant} is revoked; servers refuse it within seconds."
+        print_done(args, _json(key), done)
 
     return run
 
 
-async def _open(tenants: Tenants) -> None:
-    await tenants.open()
-    say("No key is needed on this machine any more, until the next one is created.")
+def _open(args: argparse.Namespace) -> Command:
+    async def run(tenants: Tenants) -> None:
+        await tenants.open()
+        done = "No key is needed on this machine any more, until the next one is created."
+        print_done(args, {"open": True}, done)
+
+    return run
 
 
-def _moment(text: str | None) -> float | None:
-    return None if text is None else key_times.moment("expires", text, time.time())
+def _json(key: ApiKey) -> dict[str, Any]:
+    from cacheserver.tenants import api_key
 
-
-def _shown(at: float) -> str:
-    return datetime.fromtimestamp(at, UTC).isoformat(" ", "seconds")
+    return api_key.shown(key)
 
 
 def _limits(args: argparse.Namespace) -> Limits:
@@ -303,7 +233,7 @@ def _with_tenants(
         from cacheserver.core.types import Tenant
         from cacheserver.tenants.store import Tenants
 
-        async with _connected(settings) as redis:
+        async with connected(settings) as redis:
             tenants = Tenants(
                 redis,
                 prefix=settings.redis_prefix,
@@ -311,29 +241,11 @@ def _with_tenants(
                 access=settings.data_dir / "access",
             )
             if change is not None:
-                await _record(redis, settings, change, args, tenant=await _tenant(tenants, args))
+                await record(redis, settings, change, args, tenant=await _tenant(tenants, args))
             await command(tenants)
 
     asyncio.run(run())
-    return 0
-
-
-def _with_admins(
-    args: argparse.Namespace, line: CommandLine, command: AdminCommand, *, change: str | None = None
-) -> int:
-    """Run a command on the admin keys; `change` is what the audit trail calls it."""
-    settings = line.settings_of(args)
-
-    async def run() -> None:
-        from cacheserver.tenants.admin_keys import AdminKeys
-
-        async with _connected(settings) as redis:
-            if change is not None:
-                await _record(redis, settings, change, args)
-            await command(AdminKeys(redis, prefix=settings.redis_prefix))
-
-    asyncio.run(run())
-    return 0
+    return OK
 
 
 async def _tenant(tenants: Tenants, args: argparse.Namespace) -> str | None:
@@ -341,45 +253,3 @@ async def _tenant(tenants: Tenants, args: argparse.Namespace) -> str | None:
     if (key_id := getattr(args, "id", None)) is None:
         return getattr(args, "tenant", None)
     return (await tenants.find_key(key_id)).tenant
-
-
-async def _record(
-    redis: Connection,
-    settings: Settings,
-    change: str,
-    args: argparse.Namespace,
-    *,
-    tenant: str | None = None,
-) -> None:
-    """Record a change in the audit trail. Who made it is the user of this machine."""
-    from cacheserver.tenants.audit_trail import AuditTrail, by_command
-
-    target = {
-        name: str(value)[:200]
-        for name in ("id", "name", "role")
-        if (value := getattr(args, name, None)) is not None
-    }
-    record = by_command(change, tenant=tenant, target=target)
-    await AuditTrail(redis, prefix=settings.redis_prefix).add(record)
-
-
-@asynccontextmanager
-async def _connected(settings: Settings) -> AsyncIterator[Connection]:
-    """Yield the store of a server that runs, else of one for the moment."""
-    from cacheserver.config import settings as config
-    from cacheserver.embedded import command_connection, store
-
-    url = None if settings.redis_url is None else settings.redis_url.get_secret_value()
-    unserved = url is None and store.running_url(settings.data_dir) is None
-    async with command_connection.open_connection(
-        url,
-        data_dir=settings.data_dir,
-        prefix=settings.redis_prefix,
-        tls=config.tls(settings),
-    ) as redis:
-        yield redis
-    if unserved:  # a key in another store than the server's is one that the server does not know
-        say(
-            f"No server runs on the data in {settings.data_dir}. These are the keys of one that is "
-            "started with this `CACHESERVER_DATA_DIR`."
-        )

@@ -6,7 +6,9 @@ import asyncio
 import inspect
 import re
 from collections.abc import Iterator
-from typing import Any
+from contextlib import aclosing, closing
+from typing import Any, get_args, get_type_hints
+from urllib.parse import parse_qs
 
 import pytest
 
@@ -17,15 +19,15 @@ from cacheserver.client.calls import Call, Calls
 from tests.batches.house import BatchHouse, item
 from tests.house import ADMIN_KEY, MODEL, House
 
-# Browsers' routes, a stream for the admin page, and Claude's own, which the SDK calls.
+# Browsers' routes, and Claude's own, which the SDK calls.
 NO_METHOD = {
     "GET /admin/session",
     "POST /admin/session",
     "DELETE /admin/session",
-    "GET /admin/v1/live",
     "POST /v1/messages",
 }
 ID = "ID0"
+LISTS = {"tags", "group_by", "cause", "decision", "entries"}  # options that are lists
 
 
 def methods_of(owner: object) -> Iterator[Any]:
@@ -45,10 +47,15 @@ def arguments(method: Any) -> list[Any]:
 
 
 def named(method: Any) -> dict[str, Any]:
-    found = inspect.signature(method).parameters.values()
-    return {
-        one.name: ID for one in found if one.kind is one.KEYWORD_ONLY and one.default is one.empty
-    }
+    """Something for each argument that has a name: of its own, or in a `TypedDict` of options."""
+    names = []
+    for one in inspect.signature(method).parameters.values():
+        if one.kind is one.KEYWORD_ONLY:
+            names.append(one.name)
+        elif one.kind is one.VAR_KEYWORD:
+            (options,) = get_args(get_type_hints(method)[one.name]) or (None,)
+            names += [] if options is None else get_type_hints(options)
+    return {name: [ID] if name in LISTS else ID for name in names}
 
 
 class Recording(Client):
@@ -67,8 +74,8 @@ class Sent(Exception):
     """A call was noted."""
 
 
-def called() -> set[str]:
-    """The routes that the client's methods call, ids as `{}`."""
+def called() -> dict[str, set[str]]:
+    """The routes that the client's methods call, ids as `{}`, with all their query parameters."""
     client = Recording()
     groups: list[Any] = [client.admin, client.jobs, client.batches]
     groups += [one for name in dir(Admin) if isinstance(one := getattr(client.admin, name), Calls)]
@@ -92,9 +99,12 @@ def called() -> set[str]:
                 given = special.get(method.__name__, given)
             with pytest.raises(Sent):
                 next(iter(method(*given[0], **given[1])))  # what streams begins when it is read
-    return {
-        f"{call.method} {call.path.partition('?')[0].replace(ID, '{}')}" for call in client.calls
-    }
+    found: dict[str, set[str]] = {}
+    for call in client.calls:
+        where, _, query = call.path.partition("?")
+        route = f"{call.method} {where.replace(ID, '{}')}"
+        found.setdefault(route, set()).update(parse_qs(query))
+    return found
 
 
 async def test_every_route_has_a_method(house: House) -> None:
@@ -107,8 +117,54 @@ async def test_every_route_has_a_method(house: House) -> None:
     assert len(routes) > 80
     found = called()
     ours = {route for route, summary in routes.items() if "passed on" not in summary}
-    assert ours - found - NO_METHOD == set(), "routes without a method"
-    assert found - routes.keys() == set(), "methods without a route"
+    assert ours - found.keys() - NO_METHOD == set(), "routes without a method"
+    assert found.keys() - routes.keys() == set(), "methods without a route"
+    taken = {
+        f"{method.upper()} {re.sub(r'{[^}]*}', '{}', path)}": {
+            one["name"] for one in about.get("parameters", ()) if one["in"] == "query"
+        }
+        for path, methods in described.items()
+        for method, about in methods.items()
+    }
+    assert {route: names for route, names in found.items() if names != taken[route]} == {}
+
+
+def test_an_option_that_is_none_is_refused_with_the_name_of_the_method() -> None:
+    client = Client()
+    for method, given, says in (
+        (client.decisions, {"outcom": "miss"}, r"decisions\(\) has no option 'outcom'.*'outcome'"),
+        (client.entries, {"tags": ["a"]}, r"entries\(\) has no option 'tags'.*'tag'"),
+        (client.admin.entries.list, {"teant": "a"}, r"admin\.entries\.list\(\) .*'tenant'"),
+        (client.admin.purge, {"tennant": "a"}, r"admin\.entries\.purge\(\) .*'tenant'"),
+        (client.admin.near_misses, {"outcome": "miss"}, r"admin\.near_misses\(\) has no option"),
+        (client.admin.admin_keys.trail, {"by": "a"}, "trail"),
+        (client.admin.work.jobs, {"state": "a"}, r"jobs\(\)"),
+    ):
+        with pytest.raises(TypeError, match=says):
+            method(**given)
+
+
+async def test_filters_choose_what_they_say(house: House) -> None:
+    async with AsyncClient(house.url) as client:
+        await client.query("What is the capital of France?", tags=["geo"])
+        await client.query("What is the capital of France?")
+        assert len((await client.decisions(outcome="exact"))["items"]) == 1
+        assert len((await client.decisions(start=0, end="2020-01-01"))["items"]) == 0
+        assert len((await client.entries(tag="geo", hits_max=9))["items"]) == 1
+        assert len((await client.entries(older_than_s=1_000))["items"]) == 0
+
+
+async def test_live_counts_come_as_they_are(house: House) -> None:
+    async with AsyncClient(house.url, key=ADMIN_KEY) as client:
+        async with aclosing(client.live()) as events:
+            event = await anext(events)
+        assert {"at", "now", "total"} <= event.keys()
+
+    def first() -> dict[str, Any]:
+        with Client(house.url, key=ADMIN_KEY) as client, closing(client.live()) as events:
+            return next(events)
+
+    assert (await asyncio.to_thread(first)).keys() == event.keys()
 
 
 async def test_admin_calls_of_each_group_are_answered(house: House) -> None:

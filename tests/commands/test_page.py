@@ -47,6 +47,33 @@ def test_every_command_has_a_help_that_fits_a_line(name: str) -> None:
             assert action.help, f"{name} {action.dest}"
 
 
+# What they print is no result: a log until they are ended, and a script for a shell.
+WITHOUT_JSON = {"serve", "simulate-claude", "completion"}
+
+
+def test_every_command_prints_json_where_a_program_reads_it() -> None:
+    without = {name for name, (_, one) in COMMANDS.items() if not accepts(one, "--json")}
+    assert without == WITHOUT_JSON
+
+
+def test_a_tenant_is_named_the_same_way_by_every_command() -> None:
+    """`--tenant NAME`; but `tenant show NAME`, whose object it is."""
+    for name, (_, parser) in COMMANDS.items():
+        for action in parser._actions:
+            about = f"{action.dest} {action.metavar}".lower()
+            if "tenant" in about and action.option_strings != ["--one-tenant"]:
+                assert (action.option_strings, action.metavar) == (["--tenant"], "NAME"), name
+
+
+def test_settings_are_named_to_every_command_that_reads_them() -> None:
+    for name in ("backup", "restore", "repair", "audit", "doctor", "key list", "estimate"):
+        assert accepts(COMMANDS[name][1], "--config"), name
+
+
+def accepts(parser: argparse.ArgumentParser, option: str) -> bool:
+    return option in parser._option_string_actions
+
+
 def test_no_command_takes_a_key_as_an_argument() -> None:
     for name, (_, parser) in COMMANDS.items():
         options = {option for action in parser._actions for option in action.option_strings}

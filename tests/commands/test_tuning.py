@@ -43,17 +43,19 @@ async def test_a_setting_that_erases_is_agreed_to_first(house: House, shell: She
 async def test_a_bar_is_tried_set_listed_and_taken_back(house: House, shell: Shell) -> None:
     await house.ask(SIMILAR[0])
     await house.ask(SIMILAR[1])
-    tried = await shell("bar", "set", "default", "--similarity", "0.999", "--dry-run")
+    tried = await shell("bar", "set", "--tenant", "default", "--similarity", "0.999", "--dry-run")
     assert "1 no longer be" in tried.out, tried.err
     assert f"ends    {SIMILAR[1]}\n  stored  {SIMILAR[0]}  (similarity 0.9" in tried.out
     assert "Nothing is changed" in tried.err
-    assert "similarity 0.95" in (await shell("bar", "show", "default")).out
-    done = await shell("bar", "set", "default", "--target", "0.02", "--veto-off", "order")
+    assert "similarity 0.95" in (await shell("bar", "show", "--tenant", "default")).out
+    done = await shell(
+        "bar", "set", "--tenant", "default", "--target", "0.02", "--veto-off", "order"
+    )
     assert "target 2.00%, without the vetoes order" in done.out
-    history = await shell("bar", "history", "default")
+    history = await shell("bar", "history", "--tenant", "default")
     assert "target 2.00%" in history.out
-    assert "similarity 0.95" in (await shell("bar", "undo", "default")).out
-    assert (await shell("bar", "undo", "default", "--namespace", "default")).status == 2
+    assert "similarity 0.95" in (await shell("bar", "undo", "--tenant", "default")).out
+    assert (await shell("bar", "undo", "--tenant", "default", "--namespace", "default")).status == 2
     for wrong in (
         (),
         ("--target", "2"),
@@ -61,7 +63,7 @@ async def test_a_bar_is_tried_set_listed_and_taken_back(house: House, shell: She
         ("--default", "--veto-off", "order"),
         ("--exact-only", "--namespace", "nowhere"),
     ):
-        assert (await shell("bar", "set", "default", *wrong)).status == 2
+        assert (await shell("bar", "set", "--tenant", "default", *wrong)).status == 2
 
 
 async def test_pairs_are_labelled_one_after_the_other_and_the_last_taken_back(
@@ -69,24 +71,26 @@ async def test_pairs_are_labelled_one_after_the_other_and_the_last_taken_back(
 ) -> None:
     for text in SIMILAR:
         await house.ask(text)
-    listed = (await shell("review", "default", "--list", "--json")).json["items"]
+    listed = (await shell("review", "--tenant", "default", "--list", "--json")).json["items"]
     assert len(listed) == 2
-    undone = await shell("review", "default", "--json", typed="y\nu\nn\n?\ns\n")
+    undone = await shell("review", "--tenant", "default", "--json", typed="y\nu\nn\n?\ns\n")
     assert undone.json == {"yes": 0, "no": 1, "skip": 1}, undone.err
     assert "Taken back: yes." in undone.err
     # One was refused and one left out: nothing waits, and what is taken back waits again.
-    assert "No pair waits" in (await shell("review", "default", typed="y\n")).err
-    assert (await shell("review", "nobody-here")).status == 2
+    assert "No pair waits" in (await shell("review", "--tenant", "default", typed="y\n")).err
+    assert (await shell("review", "--tenant", "nobody-here")).status == 2
 
 
 async def test_a_review_that_ends_early_keeps_what_was_said(house: House, shell: Shell) -> None:
     for text in SIMILAR:
         await house.ask(text)
-    done = await shell("review", "default", typed="u\ny\nq\n")
+    done = await shell("review", "--tenant", "default", typed="u\ny\nq\n")
     assert (done.status, done.out) == (0, "yes: 1, no: 0, skip: 0\n")
     assert "No verdict was given yet" in done.err
-    assert len((await shell("review", "default", "--list", "--json")).json["items"]) == 1
-    one = await shell("review", "default", "--limit", "1", typed="n\nn\nn\n")
+    assert (
+        len((await shell("review", "--tenant", "default", "--list", "--json")).json["items"]) == 1
+    )
+    one = await shell("review", "--tenant", "default", "--limit", "1", typed="n\nn\nn\n")
     assert one.out == "yes: 0, no: 1, skip: 0\n"
 
 
@@ -105,7 +109,7 @@ async def test_labelled_pairs_recommend_a_bar_or_say_why_not(
     shown = await shell("calibrate", str(pairs), "--target", "0.5")
     await house.ask(SIMILAR[0])
     ((scope),) = (one["scope"] for one in (await shell("entries", "--json")).json["items"])
-    taught = ("calibrate", str(pairs), "--teach", "default", "--scope", scope)
+    taught = ("calibrate", str(pairs), "--tenant", "default", "--scope", scope)
     assert "2 labels would be learned" in (await shell(*taught)).out, shown.out
     assert "are learned" in (await shell(*taught, "--confirm")).out
     for wrong, text in (

@@ -44,7 +44,7 @@ async def test_a_faq_is_warmed_found_and_undone(house: House, shell: Shell, tmp_
     for question in (ASKED, "Do you ship to Malta?"):
         assert came_from(await house.ask(question, key=key, system=SYSTEM))[0] == "exact"
     listed = await shell("import", "--list", "--tenant", "shop")
-    assert listed.out.split()[:2] == [done.json["import"], "done"]
+    assert listed.out.splitlines()[1].split()[:2] == [done.json["import"], "done"]
     undone = await shell("import", "--undo", done.json["import"], "--tenant", "shop")
     assert undone.out == "3 entries and 0 labels removed\n"
     assert came_from(await house.ask(ASKED, key=key, system=SYSTEM))[0] == "miss"
@@ -76,7 +76,7 @@ async def test_a_dry_run_only_reads(house: House, shell: Shell, tmp_path: Path) 
     done = await shell("warm", str(tmp_path / "faq.csv"), "--tenant", "shop", "--dry-run")
     assert done.out == "3 records, 1 repeated, 2 left out\n"
     nothing = await shell("import", "--list", "--tenant", "shop", "--json")
-    assert nothing.json == []
+    assert nothing.json == {"items": [], "next": None}
 
 
 async def test_an_import_that_was_cut_goes_on(house: House, shell: Shell, tmp_path: Path) -> None:
@@ -174,5 +174,5 @@ async def test_an_import_is_named_by_its_cache_and_never_by_a_password(
         await command(redis, "CONFIG", "SET", "requirepass", "")
     assert done.json["stored"] == 1, done.err
     listed = await shell("import", "--list", "--tenant", "shop", "--json")
-    assert [one["source"] for one in listed.json] == ["faq"]
+    assert [one["source"] for one in listed.json["items"]] == ["faq"]
     assert "secret" not in done.out + done.err

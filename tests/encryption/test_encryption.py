@@ -240,9 +240,9 @@ async def run(words: Sequence[str | Path]) -> str:
     """Return what a command says."""
     pipe = asyncio.subprocess.PIPE
     child = await asyncio.create_subprocess_exec(*words, stdout=pipe, stderr=pipe)
-    _, said = await child.communicate()
+    out, said = await child.communicate()
     assert child.returncode == 0, said
-    return said.decode()
+    return (out + said).decode()
 
 
 def cli(data: Path, *words: str | Path, **variables: str | Path) -> list[str | Path]:
@@ -297,7 +297,7 @@ async def rows(redis: Connection) -> list[dict[str, Any]]:
 async def test_an_erased_tenants_keys_are_destroyed_and_its_backups_say_nothing(
     tmp_path: Path, key_file: Path
 ) -> None:
-    data, said = tmp_path / "data", list[str]()
+    data = tmp_path / "data"
     chosen = Settings(data_dir=data, encryption_key_file=key_file)
     async with House.open(data, upstream="simulated", encryption_key_file=key_file) as house:
         gone, kept = await house.key("gone"), await house.key("kept")
@@ -305,7 +305,7 @@ async def test_an_erased_tenants_keys_are_destroyed_and_its_backups_say_nothing(
             await house.ask(ASKED, key=key)
         await house.parts.decision_log.flush()
         backup = tmp_path / "backup"
-        await backups.save(chosen, backup, said.append)
+        await backups.save(chosen, backup)
         assert await holds(backup, backup.with_name("backup.keys")) == {b""}
         erased = await house.http.post(
             "/v1/erase", json={"tenant": "gone"}, headers={"x-api-key": gone}
@@ -319,7 +319,7 @@ async def test_an_erased_tenants_keys_are_destroyed_and_its_backups_say_nothing(
         written = cli(data, "encryption", "keys", tmp_path / "later", encryption_key_file=key_file)
         assert "3 keys" in await run(written)
     again = Settings(data_dir=tmp_path / "again", encryption_key_file=key_file)
-    await restore.load(again, backup, replace=False, say=said.append, keys=tmp_path / "later")
+    await restore.load(again, backup, replace=False, keys=tmp_path / "later")
     async with House.open(
         again.data_dir, upstream="simulated", encryption_key_file=key_file
     ) as house:
@@ -337,7 +337,7 @@ async def holds(*paths: Path) -> set[bytes]:
 async def test_a_backup_is_encrypted_and_restored_with_its_key_and_no_other(
     tmp_path: Path, key_file: Path
 ) -> None:
-    data, said = tmp_path / "data", list[str]()
+    data = tmp_path / "data"
     chosen = Settings(data_dir=data, encryption_key_file=key_file)
     backup = tmp_path / "backup"
     async with House.open(data, upstream="simulated", encryption_key_file=key_file) as house:
@@ -346,9 +346,9 @@ async def test_a_backup_is_encrypted_and_restored_with_its_key_and_no_other(
             await house.ask(f"{ASKED} {n} {secrets.token_hex(20_000)}", key=key)
         await house.ask(ASKED, key=key)
         with pytest.raises(SettingsError, match="the store is encrypted"):
-            await backups.save(Settings(data_dir=data), backup, said.append)
+            await backups.save(Settings(data_dir=data), backup)
         assert not backup.exists()
-        await backups.save(chosen, backup, said.append)
+        await backups.save(chosen, backup)
     assert await holds(backup) == {b""}
     empty = tmp_path / "empty"
     for wrong, match in (
@@ -357,7 +357,7 @@ async def test_a_backup_is_encrypted_and_restored_with_its_key_and_no_other(
     ):
         settings = Settings(data_dir=empty, encryption_key_file=wrong)
         with pytest.raises(SettingsError, match=match):
-            await restore.load(settings, backup, replace=False, say=said.append)
+            await restore.load(settings, backup, replace=False)
     whole = backup.read_bytes()
     for cut in (whole[:-1], whole[: -len(whole) // 3], whole[:-3] + b"xyz"):
         backup.write_bytes(cut)
@@ -366,15 +366,14 @@ async def test_a_backup_is_encrypted_and_restored_with_its_key_and_no_other(
                 Settings(data_dir=empty, encryption_key_file=key_file),
                 backup,
                 replace=False,
-                say=said.append,
             )
     backup.write_bytes(whole)
     assert not (empty / "store").exists()
     there = Settings(data_dir=empty, encryption_key_file=key_file)
     backup.with_name("backup.keys").rename(tmp_path / "keys")
     with pytest.raises(SettingsError, match="--keys"):
-        await restore.load(there, backup, replace=False, say=said.append)
-    await restore.load(there, backup, replace=False, say=said.append, keys=tmp_path / "keys")
+        await restore.load(there, backup, replace=False)
+    await restore.load(there, backup, replace=False, keys=tmp_path / "keys")
     async with House.open(empty, upstream="simulated", encryption_key_file=key_file) as house:
         assert came_from(await house.ask(ASKED, key=key))[0] == "exact"
 

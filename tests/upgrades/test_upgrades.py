@@ -90,10 +90,8 @@ async def test_todays_server_finds_all_that_an_older_one_left(tmp_path: Path, na
 async def test_what_an_older_one_left_is_backed_up_and_restored(tmp_path: Path, name: str) -> None:
     old, new = tmp_path / "old", tmp_path / "new"
     told = unpacked(name, old)
-    await backup.save(Settings(data_dir=old), tmp_path / "file", lambda line: None)
-    await restore.load(
-        Settings(data_dir=new), tmp_path / "file", replace=False, say=lambda line: None
-    )
+    await backup.save(Settings(data_dir=old), tmp_path / "file")
+    await restore.load(Settings(data_dir=new), tmp_path / "file", replace=False)
     clock = Clock()
     clock.ahead_s = told["made_at"] + 60 - time.time()
     async with House.open(new, upstream="simulated", max_ttl_s=LONG_S, clock=clock) as house:

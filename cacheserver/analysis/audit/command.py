@@ -41,6 +41,7 @@ def add(line: CommandLine) -> None:
         "audit",
         help="estimate from your logs what the cache would have saved",
         example="cacheserver audit logs/ --html report.html",
+        parents=[line.configured],
     )
     audit.add_argument("paths", nargs="*", type=Path, metavar="PATH", help="a log file or a folder")
     audit.add_argument(
@@ -110,17 +111,16 @@ def add(line: CommandLine) -> None:
         help="show progress as JSON, an object on each line of standard error",
     )
     audit.add_argument("--processes", type=int, help="number of processes; 0: one for each core")
-    audit.set_defaults(run=run)
+    audit.set_defaults(run=lambda args: run(args, line.settings_of(args)))
 
 
-def run(args: argparse.Namespace) -> int:
+def run(args: argparse.Namespace, settings: Settings) -> int:
     """Print the report. Return the exit status: `NO` if nothing could be read."""
     from cacheserver.analysis.audit import data, invoice, invoice_data
     from cacheserver.analysis.audit.formats.reading import DAYS, ReadLog, calls
     from cacheserver.analysis.audit.leaks import Leaks
     from cacheserver.analysis.audit.output import html, terminal
     from cacheserver.analysis.audit.tally import Tally
-    from cacheserver.config import settings as config
     from cacheserver.core import json_text
     from cacheserver.core.errors import SettingsError
     from cacheserver.core.terminal.progress import Progress
@@ -128,7 +128,6 @@ def run(args: argparse.Namespace) -> int:
     from cacheserver.pricing import price_file
 
     _check(args)
-    settings = config.load()
     prices = price_file.read_price_file(settings, args.prices)
     since, until = _time("--since", args.since), _time("--until", args.until)
     priced = price_file.build_pricer(prices)

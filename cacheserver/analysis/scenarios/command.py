@@ -59,10 +59,15 @@ def run(args: argparse.Namespace) -> int:
     from cacheserver.analysis.scenarios import report, shelf
     from cacheserver.analysis.scenarios.run import run as simulate
     from cacheserver.core.errors import SettingsError
+    from cacheserver.core.terminal.progress import Progress
 
     if args.list:
-        for name in shelf.names():
-            print(f"{name:<22} {shelf.scenario(name).about}")
+        about = {name: shelf.scenario(name).about for name in shelf.names()}
+        if args.json:
+            items = [{"name": name, "about": text} for name, text in about.items()]
+            print_json({"items": items, "next": None})
+        else:
+            print("\n".join(f"{name:<22} {text}" for name, text in about.items()))
         return 0
     if args.scenario is None:
         raise SettingsError("name a scenario: `cacheserver simulate --list` shows those there are")
@@ -72,7 +77,15 @@ def run(args: argparse.Namespace) -> int:
     if args.conversations is not None:
         scenario = replace(scenario, conversations=args.conversations)
     prices = shelf.prices(args.prices)
-    result = simulate(scenario, prices, requests=args.requests, processes=args.processes)
+    unit = "requests" if args.processes == 1 else "processes"
+    with Progress(only_terminal=True) as progress:
+        result = simulate(
+            scenario,
+            prices,
+            requests=args.requests,
+            processes=args.processes,
+            progress=lambda done, whole: progress.count("replaying", unit, done, whole),
+        )
     if args.json:
         print_json(report.as_json(result))
     else:

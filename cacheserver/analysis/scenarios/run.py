@@ -19,7 +19,7 @@ from cacheserver.analysis.scenarios.drawn import Drawn
 from cacheserver.analysis.scenarios.scenario import Kind, Scenario, StatedVerification
 from cacheserver.analysis.scenarios.shelf import Prices
 from cacheserver.analysis.scenarios.totals import Totals
-from cacheserver.analysis.scenarios.traffic import Ask, asks
+from cacheserver.analysis.scenarios.traffic import Ask, asks, requests_of
 from cacheserver.core.rules.routing import RoutingRules
 from cacheserver.core.types import Bar, Tenant
 from cacheserver.languages.rules import languages
@@ -46,6 +46,7 @@ def run(
     *,
     requests: int | None = None,
     processes: int = 1,
+    progress: Callable[[int, int], None] = lambda done, whole: None,
     clock: Callable[[], float] = time.perf_counter,
 ) -> Result:
     """Run a scenario, or its first `requests`. Deterministic.
@@ -54,24 +55,30 @@ def run(
     prompts, and each kind has its own. It is the same but where a bound is reached: of the
     prefixes that a server would remember each process has its share. Raises `BrokenProcessPool`
     where one is killed.
+
+    `progress` is told how many requests are replayed, and of how many; with several processes,
+    how many processes have ended.
     """
     result = Result(scenario, prices, Pricer(prices.table).version)
     parts = shared_out(scenario.kinds, processes)
     began = clock()
     if len(parts) == 1:
-        found = [_replayed(scenario, prices, requests, MOST, parts[0])]
+        found = [_replayed(scenario, prices, requests, MOST, parts[0], progress)]
     else:
         context = multiprocessing.get_context("spawn")
         with ProcessPoolExecutor(
             len(parts), mp_context=context, initializer=end_with_parent
         ) as pool:
             bound = MOST // len(parts)
-            found = list(pool.map(partial(_replayed, scenario, prices, requests, bound), parts))
+            found = []
+            for totals in pool.map(partial(_replayed, scenario, prices, requests, bound), parts):
+                found.append(totals)
+                progress(len(found), len(parts))
     result.took_s = clock() - began
     by_kind = {name: totals for part in found for name, totals in part.items()}
     result.kinds = {kind.name: by_kind[kind.name] for kind in scenario.kinds}
-    for totals in result.kinds.values():
-        result.whole.take(totals)
+    for one in result.kinds.values():
+        result.whole.take(one)
     return result
 
 
@@ -90,7 +97,12 @@ def shared_out(kinds: Sequence[Kind], processes: int) -> list[frozenset[str]]:
 
 
 def _replayed(
-    scenario: Scenario, prices: Prices, requests: int | None, prefixes: int, mine: frozenset[str]
+    scenario: Scenario,
+    prices: Prices,
+    requests: int | None,
+    prefixes: int,
+    mine: frozenset[str],
+    progress: Callable[[int, int], None] = lambda done, whole: None,
 ) -> dict[str, Totals]:
     """Return the totals of these kinds.
 
@@ -115,7 +127,10 @@ def _replayed(
     bodies = Bodies(scenario.seed, prices.tiers)
     read: dict[tuple[object, ...], ReplayedRequest | None] = {}
     found = {name: Totals() for name in mine}
-    for ask in islice(asks(scenario), requests):
+    whole = requests_of(scenario)
+    whole = whole if requests is None else min(whole, requests)
+    for done, ask in enumerate(islice(asks(scenario), requests), 1):
+        progress(done, whole)
         if ask.kind.name not in mine:
             continue
         key = _key(ask)

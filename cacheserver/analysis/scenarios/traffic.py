@@ -45,6 +45,12 @@ def asks(scenario: Scenario) -> Iterator[Ask]:
     return heapq.merge(*streams, key=lambda ask: ask.at)
 
 
+def requests_of(scenario: Scenario) -> int:
+    """Return how many turns `asks` yields."""
+    numbers = _shares(scenario)
+    return sum(n * kind.turns for n, kind in zip(numbers, scenario.kinds, strict=True))
+
+
 def drawn(length: Length, random: Random) -> int:
     """Tokens, at least one."""
     if length.p95 == length.median:

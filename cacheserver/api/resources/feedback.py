@@ -7,6 +7,7 @@ from typing import Any
 from fastapi import APIRouter, Request
 
 from cacheserver.api import admin_act
+from cacheserver.api.json_body import query_parameters
 from cacheserver.api.known_names import refuse_unknown_scope, tenant_of
 from cacheserver.api.state import AppState, state_of
 from cacheserver.calibration.pairs import MAX_TAUGHT, Lesson, read_pairs
@@ -99,7 +100,12 @@ async def feedback(request: Request) -> dict[str, Any]:
     return await state.parts.calibration.feedback.give(caller.tenant, fields)
 
 
-@router.get("/admin/v1/tenants/{name}/shadow", tags=["admin"], summary="What shadow mode saw")
+@router.get(
+    "/admin/v1/tenants/{name}/shadow",
+    tags=["admin"],
+    summary="What shadow mode saw",
+    openapi_extra=query_parameters({name: {"type": "number"} for name in _SHADOWED}),
+)
 async def shadow(request: Request, name: str) -> dict[str, Any]:
     """Report which answers the last questions near a stored one would have got.
 

@@ -14,6 +14,7 @@ from fastapi import APIRouter, Request
 from starlette.responses import Response, StreamingResponse
 
 from cacheserver.api.components import Components
+from cacheserver.api.json_body import query_parameters
 from cacheserver.api.known_names import refuse_unknown_tenant
 from cacheserver.api.resources import usage_parameters, usage_report
 from cacheserver.api.resources.usage_parameters import TIMES, UsageParameters
@@ -31,15 +32,15 @@ _TYPES = {
     "jsonl": "application/x-ndjson",
     "parquet": "application/vnd.apache.parquet",
 }
-_PARAMETERS = {
-    "parameters": [
-        {"name": name, "in": "query", "required": False, "schema": {"type": "string"}}
-        for name in sorted(usage_parameters.PARAMETERS)
-    ]
-}
+_RANGE = ("from", "to", "tenant")
+_TEXT = {"type": "string"}
 
 
-@router.get("/v1/usage", summary="Usage, cost and savings", openapi_extra=_PARAMETERS)
+@router.get(
+    "/v1/usage",
+    summary="Usage, cost and savings",
+    openapi_extra=query_parameters(dict.fromkeys(usage_parameters.PARAMETERS, _TEXT)),
+)
 async def usage(request: Request) -> dict[str, Any]:
     """Sum requests, costs and savings over a range of time.
 
@@ -53,9 +54,15 @@ async def usage(request: Request) -> dict[str, Any]:
     return await report(state.parts, parameters, await _allowed(state, own, parameters.tenant))
 
 
-@router.get("/v1/usage/export", summary="The ledger's rows as CSV, JSONL or Parquet")
+@router.get(
+    "/v1/usage/export",
+    summary="The ledger's rows as CSV, JSONL or Parquet",
+    openapi_extra=query_parameters(
+        {**dict.fromkeys(_RANGE, _TEXT), "format": {"enum": list(FORMATS), "default": "csv"}}
+    ),
+)
 async def export(request: Request) -> Response:
-    """Stream every row of a range. `format` is `csv`, `jsonl` or `parquet`."""
+    """Stream every row of a range of time, by default the last 30 days."""
     state = state_of(request)
     own = await _own(state, request)
     params = dict(_once(request))
@@ -68,7 +75,7 @@ async def export(request: Request) -> Response:
             f"`parquet` needs pyarrow on the server: {parquet.NEEDED}; "
             "`jsonl` and `csv` need nothing",
         )
-    if unknown := params.keys() - {"from", "to", "tenant"}:
+    if unknown := params.keys() - set(_RANGE):
         raise BadRequest(min(unknown)[:64], "is not known here")
     start, end = usage_parameters.span(params, state.parts.clock())
     tenant = await _allowed(state, own, params.get("tenant"))

@@ -33,6 +33,7 @@ class Progress:
         self._on = as_json or (on and (self._terminal or not only_terminal))
         self._next = 0.0
         self._began: dict[str, float] = {}
+        self._doing: str | None = None  # whose bar is on the terminal's line
 
     def read(self, done: int, whole: int) -> None:
         """Show the bytes read."""
@@ -43,10 +44,16 @@ class Progress:
         """Show the requests replayed."""
         self.count("replaying", "requests", done, whole)
 
-    def count(self, doing: str, unit: str, done: int, whole: int) -> None:
-        """Show how many of something are done, their rate and the time left."""
+    def count(self, doing: str, unit: str, done: int, whole: int | None) -> None:
+        """Show how many of something are done, their rate and the time left.
+
+        `whole`: how many there are; None: that is not known.
+        """
+        if not self._on:
+            return
         rate = done / max(0.001, time.monotonic() - self._begun(doing))
-        self._show(doing, f"{done:,} of {whole:,} {unit}, {rate:,.0f} a second", done, whole)
+        of = "" if whole is None else f" of {whole:,}"
+        self._show(doing, f"{done:,}{of} {unit}, {rate:,.0f} a second", done, whole)
 
     def __enter__(self) -> Self:
         return self
@@ -55,15 +62,20 @@ class Progress:
         self.end()
 
     def end(self) -> None:
-        if self._on and self._terminal:
+        """End the line that the bar is on, if there is one."""
+        if self._doing is not None:
             print(file=self._to)
+        self._doing = None
 
-    def _show(self, doing: str, text: str, done: int, whole: int) -> None:
-        share = done / whole if whole else 1.0
+    def _show(self, doing: str, text: str, done: int, whole: int | None) -> None:
+        share = 0.0 if whole is None else done / whole if whole else 1.0
         now = time.monotonic()
         began = self._begun(doing)
         if not self._on or (now < self._next and share < 1):
             return
+        if self._terminal and doing != self._doing:
+            self.end()  # the bar of what was done before stays above
+            self._doing = doing
         if self._as_json:
             self._next = now + _JSON_EVERY_S
             found = {
@@ -76,7 +88,7 @@ class Progress:
             return
         self._next = now + _EVERY_S[0 if self._terminal else 1]
         bar = ""
-        if self._terminal:
+        if self._terminal and whole is not None:
             full = int(min(1.0, share) * _BAR)
             bar = f"[{'#' * full:.<{_BAR}}] "
         line = f"{doing}: {bar}{text}"

@@ -13,7 +13,7 @@ class Terminal(io.StringIO):
         return True
 
 
-def test_a_terminal_has_one_line_that_is_written_over() -> None:
+def test_a_terminal_has_a_line_for_each_work_that_is_written_over() -> None:
     to = Terminal()
     progress = Progress(to=to)
     progress.read(50, 100)
@@ -23,7 +23,7 @@ def test_a_terminal_has_one_line_that_is_written_over() -> None:
     assert "reading: [##########..........]  50% of 0.0 MB" in to.getvalue()
     assert "reading: [####################] 100% of 0.0 MB" in to.getvalue()
     assert "replaying: [####################] 3 of 3 requests" in to.getvalue()
-    assert to.getvalue().count("\n") == 1
+    assert to.getvalue().count("\n") == 2
 
 
 def test_a_file_has_lines_and_off_is_off() -> None:

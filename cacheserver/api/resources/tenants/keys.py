@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Query, Request
@@ -14,7 +13,7 @@ from cacheserver.api.known_names import tenant_of
 from cacheserver.api.state import AppState, state_of
 from cacheserver.core.errors import BadRequest, Unknown
 from cacheserver.tenants import key_times, tenant_json
-from cacheserver.tenants.api_key import KEY_ROLES, ApiKey, KeyRole
+from cacheserver.tenants.api_key import KEY_ROLES, ApiKey, KeyRole, shown
 
 router = APIRouter(prefix="/admin/v1/keys", tags=["admin"])
 
@@ -49,7 +48,7 @@ async def keys(
     if tenant is not None:
         await tenant_of(state, tenant)
     found, after = await state.parts.tenants.key_page(tenant=tenant, after=cursor, limit=limit)
-    return {"items": [_key(key) for key in found], "next": after}
+    return {"items": [shown(key) for key in found], "next": after}
 
 
 @router.post(
@@ -82,7 +81,7 @@ async def create_key(request: Request) -> dict[str, Any]:
         role=_role(fields.get("role", "ask")),
     )
     note_change(request, tenant=key.tenant, after=_noted(key))
-    return {**_key(key), "key": plain}
+    return {**shown(key), "key": plain}
 
 
 @router.put(
@@ -149,7 +148,7 @@ async def revoke_key(request: Request, id: str) -> dict[str, Any]:
     state = await _admitted(request)
     revoked = await state.parts.tenants.revoke_key(id)
     note_change(request, tenant=revoked.tenant, before=_noted(revoked))
-    return _key(revoked)
+    return shown(revoked)
 
 
 async def _admitted(request: Request) -> AppState:
@@ -158,22 +157,16 @@ async def _admitted(request: Request) -> AppState:
     return state
 
 
-def _key(key: ApiKey) -> dict[str, Any]:
-    shown = asdict(key)
-    del shown["replaced"]  # it never is, of those that are shown
-    return shown
-
-
 def _changed(request: Request, before: ApiKey, after: ApiKey) -> dict[str, Any]:
     """Record a change of a key for the audit trail. Returns the key as it is shown."""
     note_change(request, tenant=after.tenant, before=_noted(before), after=_noted(after))
-    return _key(after)
+    return shown(after)
 
 
 def _noted(key: ApiKey) -> dict[str, Any]:
-    shown = _key(key)
+    fields = shown(key)
     return {
-        name: shown[name] for name in ("id", "label", "role", "expires_at", "limits", "created_at")
+        name: fields[name] for name in ("id", "label", "role", "expires_at", "limits", "created_at")
     }
 
 

@@ -8,7 +8,7 @@ import gc
 import logging
 import signal
 import socket
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 
 import uvicorn
 from fastapi import FastAPI
@@ -65,6 +65,7 @@ def create_app(
         limits=None if limits is None else limits.rate_limits,
         slowdown=slowdown,
         origins=settings.cors_origins,
+        peers=parts.host.peers,
     )
     app = FastAPI(
         title="cacheserver",
@@ -115,7 +116,19 @@ def create_app(
 def _admins(parts: Components, admin_key: str | None) -> Admins:
     """The named admin keys, the page's sessions and the audit trail, in the server's store."""
     store, swallowed = parts.host.store, parts.metrics.swallowed
-    keys = AdminKeys(store.redis, prefix=store.prefix, now=parts.clock, swallowed=swallowed)
+    peers = parts.host.peers
+    keys = AdminKeys(
+        store.redis,
+        prefix=store.prefix,
+        now=parts.clock,
+        swallowed=swallowed,
+        told=peers.everywhere,
+    )
+
+    async def forget(_: Sequence[str] = ()) -> None:
+        keys.forget()
+
+    peers.listen("adminkeys", forget, anew=forget)
     page = PageAccess(
         PageSessions(store.redis, prefix=store.prefix, now=parts.clock),
         admin_keys=keys,
@@ -123,7 +136,7 @@ def _admins(parts: Components, admin_key: str | None) -> Admins:
         admin_key=admin_key,
     )
     trail = AuditTrail(store.redis, prefix=store.prefix)
-    return Admins(keys, trail, page, parts.clock, swallowed)
+    return Admins(keys, trail, page, parts.clock, swallowed, peers.trust)
 
 
 async def run(

@@ -28,6 +28,7 @@ import cacheserver.live.build as live
 import cacheserver.observability.build as observability
 import cacheserver.output_caps.build as output_caps
 import cacheserver.passthrough.build as passthrough
+import cacheserver.peers.build as peers
 import cacheserver.promptcache.build as promptcache
 import cacheserver.routing.build as routing
 import cacheserver.sample_traffic.build as sample_traffic
@@ -95,19 +96,22 @@ async def build(
             server = await start(embedded.build(settings))
         sealer = encryption.build(settings, metrics.unreadable)
         store = await start(storage.build(server, sealer, metrics, clock))
-        changes = await start(live.build(store, settings, pricer, metrics, clock))
+        others = await start(peers.build(store, metrics.swallowed))
+        changes = await start(live.build(store, others, settings, pricer, metrics, clock))
         settings, follow = changes.settings.current, changes.settings.listen
         options = kernel.cache_options(settings)
         books = await start(ledger.build(store, changes.settings, pricer, metrics, clock))
         records = books.writer
-        answers = await start(cache.answers(store, embedder, options, metrics, clock, records))
+        answers = await start(
+            cache.answers(store, others, embedder, options, metrics, clock, records)
+        )
         url = await start(serve_simulated(SimulatedSettings(direct=direct))) if simulated else None
         wrap = None if telemetry is None else telemetry.upstream
         upstream = await start(claude.build(kernel.claude_options(settings, url), metrics, wrap))
         follow(lambda now: kernel.use_live(now, upstream, answers))
-        keys = await start(tenants.build(store, changes.settings, metrics, clock))
+        keys = await start(tenants.build(store, others, changes.settings, metrics, clock))
         host = Host(
-            settings, changes, store, answers, upstream, keys, books, pricer, metrics, clock
+            settings, changes, store, others, answers, upstream, keys, books, pricer, metrics, clock
         )
         follow(lambda now: setattr(host, "settings", now))
         host.plugins.language = languages()
@@ -130,7 +134,7 @@ async def build(
 
         # The path itself.
         path = cache.cache(
-            store, answers, options, upstream, pricer, books, host.plugins, metrics, clock
+            store, others, answers, options, upstream, pricer, books, host.plugins, metrics, clock
         )
         serving = await start(path)
 

@@ -14,6 +14,7 @@ from cacheserver.ledger.recorder import RecordedClaude
 from cacheserver.live.build import Live
 from cacheserver.observability.gauge_sampler import GaugeSource
 from cacheserver.observability.metrics import Metrics
+from cacheserver.peers.peers import Peers
 from cacheserver.pricing.prices import Pricer
 from cacheserver.storage.build import Store
 from cacheserver.tenants.store import Tenants
@@ -29,6 +30,7 @@ class Host:
     settings: Settings
     live: Live
     store: Store
+    peers: Peers
     answers: Answers
     claude: Upstream
     tenants: Tenants

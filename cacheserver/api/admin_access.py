@@ -39,6 +39,7 @@ class Admins:
     page: PageAccess
     clock: Callable[[], float]
     swallowed: Callable[[str], object]
+    trust: Callable[[], Awaitable[object]]  # renews a lapsed lease, under which keys are remembered
 
 
 class AdminAccess:
@@ -71,6 +72,7 @@ class AdminAccess:
 
     async def _named(self, scope: Scope) -> object:
         """Return the named key that was sent; None if none was, the error if it is unknown."""
+        await self._admins.trust()
         try:
             for sent in presented(joined(HTTPConnection(scope).headers)):
                 if sent.startswith(ADMIN_KEY_MARK):
@@ -83,6 +85,7 @@ class AdminAccess:
 
     async def _signed_in(self, scope: Scope) -> object:
         """Return who the cookie is; None if nobody, the error if that is unknown or refused."""
+        await self._admins.trust()
         try:
             return await self._admins.page.of_request(HTTPConnection(scope))
         except (Forbidden, Unavailable) as error:

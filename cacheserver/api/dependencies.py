@@ -31,6 +31,7 @@ from cacheserver.core.errors import (
     Unavailable,
 )
 from cacheserver.core.types import Tenant
+from cacheserver.peers.peers import Peers
 from cacheserver.tenants.admin_keys import ADMIN_KEY_MARK, SETTING_NAME, AdminKey, Role, allows
 from cacheserver.tenants.api_key import ApiKey, KeyRole
 from cacheserver.tenants.store import KEY_MARK, Tenants
@@ -68,8 +69,10 @@ class Gate:
         limits: RateLimits | None = None,
         slowdown: Slowdown | None = None,
         origins: Collection[str] = (),
+        peers: Peers | None = None,
     ) -> None:
         """`origins`: of web pages that may ask where there are no keys."""
+        self._peers = peers
         self._tenants = tenants
         self.credentials = credentials
         self._admin_key = admin_key
@@ -82,6 +85,8 @@ class Gate:
 
         Raises `Unauthenticated`, `Forbidden`, `Loop`, `RateLimited` and `Unavailable`.
         """
+        if self._peers is not None:
+            await self._peers.admit()
         caller = await self._admitted(request)
         if (seen := request_context.current()) is not None:
             seen.tenant = caller.tenant.name

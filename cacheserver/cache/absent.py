@@ -20,6 +20,15 @@ from cacheserver.matching.verification_outcome import Plausible, Verified
 from cacheserver.matching.volatility import Volatility
 
 
+class NoLease:
+    """A lease that never lapses: no other server changes what this one knows."""
+
+    term = 0
+
+    async def vouch(self, term: int) -> None:
+        return
+
+
 class NoBudgets:
     """Budgets without a limit."""
 

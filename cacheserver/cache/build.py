@@ -34,6 +34,7 @@ from cacheserver.core.single_flight import end
 from cacheserver.index.batcher import Batcher
 from cacheserver.index.models import Embedder, Vectors
 from cacheserver.matching.prior import MINILM, Prior, evidence_id
+from cacheserver.peers.peers import Peers
 from cacheserver.storage.build import Store
 
 _DRAIN_S = 5.0  # for answers nobody waits for any more; those with readers ended before
@@ -123,6 +124,7 @@ class Cache:
 @asynccontextmanager
 async def answers(
     store: Store,
+    peers: Peers,
     embedding: Embedding,
     options: CacheOptions,
     metrics: Metrics,
@@ -132,7 +134,7 @@ async def answers(
     """Open the stored answers. The index is empty until `cache` restores it."""
     embedder = embedding.embedder
     async with AsyncExitStack() as stack:
-        hot = HotEntries(store.redis, prefix=store.prefix, max_bytes=options.hot_bytes)
+        hot = HotEntries(peers, prefix=store.prefix, max_bytes=options.hot_bytes)
         entries = await stack.enter_async_context(
             Entries(
                 store.redis,
@@ -181,6 +183,7 @@ async def answers(
             load=embedding.load,
             missing=embedding.missing,
         )
+        semantic.follow(peers)
         reembedding = Reembedding(
             semantic,
             EmbedderStates(store.redis, prefix=store.prefix),
@@ -215,6 +218,7 @@ async def answers(
 @asynccontextmanager
 async def cache(
     store: Store,
+    peers: Peers,
     answers: Answers,
     options: CacheOptions,
     claude: Upstream,
@@ -250,6 +254,7 @@ async def cache(
         learner=plugins.learner,
         chance=chance,
         outcomes=plugins.outcomes,
+        lease=peers,
     )
     settler = partial(
         Settler,

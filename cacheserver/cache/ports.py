@@ -34,6 +34,17 @@ Read: TypeAlias = Mapping[str, Sequence[bytes | None]]
 NOTHING_READ: Read = MappingProxyType({})
 
 
+class Lease(Protocol):
+    """This server's lease: while it is held, changes of other servers are in force here."""
+
+    @property
+    def term(self) -> int:
+        """Return the number of the lease; another one after it has lapsed."""
+
+    async def vouch(self, term: int) -> None:
+        """Return if what was looked up since `term` may be served now; else `StoreError`."""
+
+
 class Entries(Protocol):
     """Stored answers, exact and by similarity. Failures raise `StoreError`."""
 

@@ -6,10 +6,10 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
 
-from cacheserver.cache.absent import NoOutcomes
+from cacheserver.cache.absent import NoLease, NoOutcomes
 from cacheserver.cache.answer import Settlement
 from cacheserver.cache.cacheability import has_content
-from cacheserver.cache.ports import Entries, Learner, Outcomes, Pricer
+from cacheserver.cache.ports import Entries, Learner, Lease, Outcomes, Pricer
 from cacheserver.core import json_text, thinking
 from cacheserver.core.types import Entry, Hit, Near, Query
 
@@ -37,7 +37,10 @@ class StoredAnswers:
         learner: Learner,
         chance: Callable[[], float],
         outcomes: Outcomes | None = None,
+        lease: Lease | None = None,
     ) -> None:
+        """`lease`: under which this server may serve what is stored; None: always."""
+        self._lease = lease or NoLease()
         self._outcomes = outcomes or NoOutcomes()
         self._entries = entries
         self._pricer = pricer
@@ -46,7 +49,9 @@ class StoredAnswers:
 
     async def find(self, query: Query) -> Entry | None:
         """The entry under the query's fingerprint, expired or not. Raises `StoreError`."""
+        term = self._lease.term
         entry = await self._entries.get(query.fingerprint)
+        await self._lease.vouch(term)
         return entry if entry is not None and _serves(query, entry) else None
 
     def expects(self, query: Query) -> bool:
@@ -58,10 +63,11 @@ class StoredAnswers:
 
         `exact`: what `find` returns as well. Raises `StoreError`.
         """
-        tenant, asked = query.tenant.name, query.fingerprint
+        term, tenant, asked = self._lease.term, query.tenant.name, query.fingerprint
         near = await self._entries.near(
             query, top_k, exact=exact, beside=partial(self._outcomes.keys, tenant, asked)
         )
+        await self._lease.vouch(term)
         answers = tuple(one for one in near.candidates if _serves(query, one.entry))
         if near.exact is not None and not _serves(query, near.exact):
             return replace(near, candidates=answers, exact=None)
@@ -69,7 +75,9 @@ class StoredAnswers:
 
     async def holds(self, entry: Entry) -> bool:
         """Return whether an entry is neither purged nor replaced. Raises `StoreError`."""
+        term = self._lease.term
         found = await self._entries.get(entry.fingerprint)
+        await self._lease.vouch(term)
         return found is not None and found.id == entry.id
 
     def serve_stored(self, query: Query, hit: Hit, entry: Entry, *, now: float) -> Served:

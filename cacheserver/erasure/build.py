@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 
 from cacheserver.erasure.erasure import Eraser
@@ -27,7 +27,13 @@ async def build(host: Host) -> AsyncIterator[Eraser]:
         metrics=host.metrics,
         clock=host.clock,
         forget=answers.forget_texts,
+        told=host.peers.everywhere,
     )
+
+    async def forget(_: Sequence[str] = ()) -> None:
+        answers.forget_texts()
+
+    host.peers.listen("erased", forget, anew=forget)
     eraser.start()
     try:
         yield eraser

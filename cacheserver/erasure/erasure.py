@@ -29,6 +29,7 @@ from cacheserver.erasure.log import Erasure, Erasures
 from cacheserver.erasure.selectors import Selector
 from cacheserver.erasure.walk import KeyWalk
 from cacheserver.ledger.writer import Ledger
+from cacheserver.peers.peers import Told, nobody
 from cacheserver.storage.connection import Connection, command
 from cacheserver.storage.sealer import Sealer
 from cacheserver.tenants.api_keys import ApiKey
@@ -110,6 +111,7 @@ class Eraser:
         metrics: Metrics,
         clock: Callable[[], float],
         forget: Callable[[], None],
+        told: Told = nobody,
     ) -> None:
         """`forget` drops the texts of questions that this process keeps in memory."""
         self.store = Erasures(redis, prefix=prefix)
@@ -126,6 +128,7 @@ class Eraser:
         self._metrics = metrics
         self._clock = clock
         self._forget = forget
+        self._told = told
         self._one_at_a_time = asyncio.Lock()  # each walks all keys
         self._seen: int | None = None  # erasures that the index here has followed
         self._task: asyncio.Task[None] | None = None
@@ -257,6 +260,7 @@ class Eraser:
         removed += walk.removed
         removed["ledger_names"] += changed
         self._forget()
+        await self._told("erased")
         snapshot: Literal["rewritten", "pending"] = "pending"
         if not erasure.again:
             await self.store.counted()

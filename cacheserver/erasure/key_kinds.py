@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Final, Literal, TypeAlias
 
-from cacheserver.erasure import vector_set_kinds
+from cacheserver.erasure import server_kinds, vector_set_kinds
 
 # Erased with the `entry` it belongs to; as a `record` that the selector covers; `always`, with
 # anything of its tenant, since it is cheap to rebuild; with the `tenant` as a whole; or it `stays`.
@@ -97,8 +97,6 @@ def _kinds() -> tuple[Kind, ...]:
                 "a time; names or digests in the key",
                 "two days",
             ),
-            ("sole_server", "string", "sole", "stays", "a random name", "seconds"),
-            ("shared_store", "string", "shared", "stays", "a random name", "seconds"),
             ("decisions", "string", "d:T:<id>", "record", "questions, prompts", day),
             ("decisions_recorded", "list", "dp", "record", "questions", "seconds"),
             ("decision_lists", "list", "near:T", "tenant", "ids", day),
@@ -138,6 +136,7 @@ def _kinds() -> tuple[Kind, ...]:
             ("admin_label_times", "sorted set", "adminlabeltimes:T", "always", "digests", month),
             ("once", "string", "once:T:<digest>", "tenant", "ids", "a day; 30 days"),
         ),
+        *_of("peers", *server_kinds.PEERS),
         *_of(
             "promptcache",
             ("families", "string", "fam:T:<skeleton>", "tenant", "digests, numbers", month),
@@ -338,12 +337,7 @@ def _kinds() -> tuple[Kind, ...]:
             ("sealing_keys", "hash", "sealkeys", "stays", "encrypted keys of tenants", "always"),
             ("sealing_changes", "string", "sealgen", "stays", "a number", "always"),
         ),
-        *_of(
-            "storage",
-            ("schema", "string", "schema", "stays", "a number", "always"),
-            ("heartbeat", "string", "beats", "stays", "a number", "always"),
-            ("restoring", "string", "restoring", "stays", "a marker", "until the restore ends"),
-        ),
+        *_of("storage", *server_kinds.STORAGE),
         *_of(
             "cache",
             ("probe", "string", "probe", "stays", "a number", "a minute"),

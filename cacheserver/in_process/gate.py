@@ -21,7 +21,13 @@ class ProcessGate(Gate):
     def __init__(self, parts: Components, tenant: str) -> None:
         budgets = parts.capabilities.budgets
         limits = None if budgets is None else budgets.rate_limits
-        super().__init__(parts.tenants, credentials="server", admin_key=None, limits=limits)
+        super().__init__(
+            parts.tenants,
+            credentials="server",
+            admin_key=None,
+            limits=limits,
+            peers=parts.host.peers,
+        )
         self._tenant = tenant
 
     async def _admitted(self, request: HTTPConnection) -> Caller:

@@ -14,6 +14,7 @@ from cacheserver.live.follower import LiveFollower
 from cacheserver.live.prices import LivePrices
 from cacheserver.live.settings import LiveSettings
 from cacheserver.observability.metrics import Metrics
+from cacheserver.peers.peers import Peers
 from cacheserver.pricing.prices import Pricer
 from cacheserver.storage.build import Store
 
@@ -28,10 +29,15 @@ class Live:
 
 @asynccontextmanager
 async def build(
-    store: Store, base: Settings, pricer: Pricer, metrics: Metrics, clock: Callable[[], float]
+    store: Store,
+    peers: Peers,
+    base: Settings,
+    pricer: Pricer,
+    metrics: Metrics,
+    clock: Callable[[], float],
 ) -> AsyncIterator[Live]:
     """Read what admins have changed, and follow it until the block ends. Raises `StoreError`."""
-    documents = LiveDocuments(store.redis, prefix=store.prefix)
+    documents = LiveDocuments(store.redis, prefix=store.prefix, told=peers.everywhere)
     settings = LiveSettings(base, documents, metrics.swallowed)
     prices = LivePrices(
         pricer,
@@ -48,6 +54,7 @@ async def build(
 
     settings.check(check_prices)
     follower = LiveFollower(documents, (settings, prices), metrics.swallowed)
+    peers.listen("live", lambda _: follower.follow(), anew=follower.follow)
     await follower.follow()
     follower.start()
     try:

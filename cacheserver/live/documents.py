@@ -12,6 +12,7 @@ from typing import Any, Final
 import orjson
 
 from cacheserver.core.errors import BadRequest, StoreError
+from cacheserver.peers.peers import Told, nobody
 from cacheserver.storage.connection import PREFIX, Connection, command, run_script
 
 _TRIES: Final = 50  # to change a document that others change at the same time
@@ -44,8 +45,9 @@ class LiveDocuments:
     `writes` counts the changes made here: what was read before the last of them may be old.
     """
 
-    def __init__(self, redis: Connection, *, prefix: str = PREFIX) -> None:
+    def __init__(self, redis: Connection, *, prefix: str = PREFIX, told: Told = nobody) -> None:
         self._redis = redis
+        self._told = told
         self._key = f"{prefix}live"
         self.writes = 0
         self._replace = redis.register_script(_REPLACE)
@@ -56,7 +58,7 @@ class LiveDocuments:
         return {name.decode(): text for name, text in found.items()}
 
     async def change(self, name: str, changed: Callable[[Document], Document]) -> Changed:
-        """Change a document by `changed`, which may refuse.
+        """Change a document by `changed`, which may refuse. The other servers have read it then.
 
         Raises `BadRequest` if it would be too large.
         """
@@ -69,6 +71,7 @@ class LiveDocuments:
                 raise BadRequest(name, f"would have more than {_MOST_BYTES:,} bytes in all")
             if await run_script(self._replace, self._key, name, stored or b"", text):
                 self.writes += 1
+                await self._told("live")
                 return Changed(before, after, text or None)
         raise StoreError("it is being changed by others; nothing was stored")
 

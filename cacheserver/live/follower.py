@@ -1,4 +1,7 @@
-"""Follower of the live documents: every server asks for them every two seconds."""
+"""Follower of the live documents: every server reads them when it is told of a change.
+
+It also asks for them every two seconds, for what another program changes in the store.
+"""
 
 from __future__ import annotations
 
@@ -38,16 +41,22 @@ class LiveFollower:
         self._documents = documents
         self._followed = followed
         self._swallowed = swallowed
+        self._reads = 0  # begun
+        self._in_force = 0  # which of them
         self._task: asyncio.Task[None] | None = None
 
     async def follow(self) -> None:
-        """Read the documents once. Raises `StoreError`."""
-        writes = self._documents.writes
-        found = await self._documents.read()
-        if self._documents.writes != writes:
-            return  # it may have been read before a change that is in force here already
-        for one in self._followed:
-            one.take(found.get(one.name))
+        """Put into force what is stored, or what was read even later. Raises `StoreError`."""
+        writes = None
+        while writes != self._documents.writes:  # else it may be from before a change made here
+            writes = self._documents.writes
+            self._reads += 1
+            read = self._reads
+            found = await self._documents.read()
+        if read > self._in_force:
+            self._in_force = read
+            for one in self._followed:
+                one.take(found.get(one.name))
 
     def start(self) -> None:
         self._task = asyncio.create_task(self._keep(), name="live:follow")

@@ -12,6 +12,7 @@ from typing import Any, TypeAlias
 
 from redis.asyncio import BlockingConnectionPool, Redis
 from redis.asyncio.client import Pipeline
+from redis.asyncio.connection import AbstractConnection
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 from redis.commands.core import AsyncScript
@@ -52,10 +53,24 @@ class Client(Redis):
         await self._shared.close()
         await super().aclose(close_connection_pool)
 
+    async def dedicated(self) -> AbstractConnection:
+        """Open a connection for commands that block. The caller disconnects it.
+
+        Raises `StoreError`.
+        """
+        connection = self._unconnected()
+        with store_errors():
+            await connection.connect()  # type: ignore[no-untyped-call]
+        return connection
+
+    def _unconnected(self) -> AbstractConnection:
+        pool = self.connection_pool
+        made: AbstractConnection = pool.connection_class(**pool.connection_kwargs)
+        return made
+
     async def _probe(self) -> None:
         """Send a PING over a new connection. A refusal counts as an answer."""
-        pool = self.connection_pool
-        connection = pool.connection_class(**pool.connection_kwargs)
+        connection = self._unconnected()
         try:
             await connection.send_command("PING", check_health=False)
             await connection.read_response()

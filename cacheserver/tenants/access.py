@@ -76,13 +76,18 @@ class Access:
                 return True
             raise
 
-    async def require(self) -> None:
-        """Record that a key is needed, before the first key is created. Raises `StoreError`."""
+    async def require(self) -> bool:
+        """Record that a key is needed, before the first key is created; False: it was already.
+
+        Raises `StoreError`.
+        """
         note = await self._merge_record(self._latest())
-        if not note.needed:
-            note = _Record(note.number + 1, needed=True)
-            self._write(note)
-            await self._merge_record(note)
+        if note.needed:
+            return False
+        note = _Record(note.number + 1, needed=True)
+        self._write(note)
+        await self._merge_record(note)
+        return True
 
     async def open(self) -> None:
         """Record that no key is needed. Raises `StoreError`."""

@@ -18,7 +18,15 @@ from cacheserver.core.command_line import (
     print_done,
     print_json,
 )
-from cacheserver.tenants.key_changes import ONCE, connected, moment, print_new, record, shown
+from cacheserver.tenants.key_changes import (
+    ONCE,
+    connected,
+    everywhere,
+    moment,
+    print_new,
+    record,
+    shown,
+)
 
 if TYPE_CHECKING:  # imported as a command runs
     from cacheserver.tenants.admin_keys import AdminKey, AdminKeys
@@ -125,7 +133,8 @@ def _with_admins(
         async with connected(settings) as redis:
             if change is not None:
                 await record(redis, settings, change, args)
-            await command(AdminKeys(redis, prefix=settings.redis_prefix))
+            told = everywhere(redis, settings)
+            await command(AdminKeys(redis, prefix=settings.redis_prefix, told=told))
 
     asyncio.run(run())
     return OK

@@ -1,6 +1,6 @@
 """Named admin keys: stored as hashes, each with a role and, if wanted, an expiry.
 
-Rule: a record is used for `FRESH_S` seconds, so a revoked key stops within that, as tenants' do.
+Rule: as for tenants' keys, a change is in force on every server when it is acknowledged.
 
     P adminkeys      hash: SHA-256 of a key -> its record
     P adminkeysused  hash: id -> Unix time of its last use, to the minute
@@ -18,6 +18,7 @@ import orjson
 
 from cacheserver.core import names
 from cacheserver.core.errors import BadRequest, NotFound, StoreError
+from cacheserver.peers.peers import Told, nobody
 from cacheserver.storage.connection import PREFIX, Connection, command, store_errors
 from cacheserver.tenants.api_key import digest_of
 from cacheserver.tenants.grace_cache import GraceCache
@@ -64,12 +65,14 @@ class AdminKeys:
         clock: Callable[[], float] = time.monotonic,
         now: Callable[[], float] = time.time,
         swallowed: Callable[[str], object] = lambda _: None,
+        told: Told = nobody,
     ) -> None:
         self._redis = redis
         self._keys = f"{prefix}adminkeys"
         self._used = f"{prefix}adminkeysused"
         self._now = now
         self._swallowed = swallowed
+        self._told = told
         self._found = GraceCache[AdminKey](clock)
         self._uses: dict[str, float] = {}  # by id, the last use that was written here
 
@@ -110,7 +113,7 @@ class AdminKeys:
         return sorted(found, key=lambda key: key.created_at)
 
     async def revoke(self, key_id: str) -> AdminKey:
-        """Delete a key: no process accepts it after `FRESH_S`.
+        """Delete a key: no server accepts it afterwards.
 
         Raises `NotFound` and `StoreError`.
         """
@@ -119,6 +122,7 @@ class AdminKeys:
                 await command(self._redis, "HDEL", self._keys, digest)
                 await command(self._redis, "HDEL", self._used, key_id)
                 self._found.forget(digest)
+                await self._told("adminkeys")
                 return key
         raise NotFound("no admin key has this id; `GET /admin/v1/admin-keys` lists those there are")
 
@@ -143,6 +147,10 @@ class AdminKeys:
         if now - self._uses.get(found.id, 0) >= _USE_S:
             await self._note_use(found.id, now)
         return found
+
+    def forget(self) -> None:
+        """Drop what is remembered of all keys."""
+        self._found.clear()
 
     async def _note_use(self, key_id: str, now: float) -> None:
         if len(self._uses) > 10 * MAX_KEYS:

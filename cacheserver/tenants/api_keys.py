@@ -1,7 +1,8 @@
 """API keys: stored as hashes, with limits and expiry.
 
-Rule: a key used a moment ago costs no round trip. A record is used for `FRESH_S` seconds, so a
-revoked key stops within that; while Redis is away it is used for `GRACE_S` at most.
+Rule: a key used a moment ago costs no round trip. A change is in force on every server when it is
+acknowledged (`told`); what another program changes in the store, within `FRESH_S` seconds. While
+Redis is away a record is used for `GRACE_S` at most.
 
     P keys      hash: SHA-256 of a key -> its record
     P keysused  hash: id -> the last day (UTC) it was used
@@ -28,6 +29,7 @@ from cacheserver.core import names
 from cacheserver.core.background import BackgroundWork
 from cacheserver.core.errors import BadRequest, NotFound, StoreError
 from cacheserver.core.rules.limits import Limits
+from cacheserver.peers.peers import Told, nobody
 from cacheserver.storage.connection import PREFIX, Connection, store_errors
 from cacheserver.tenants.access import Access
 from cacheserver.tenants.api_key import ApiKey, KeyRole, decode, digest_of, encode
@@ -61,9 +63,12 @@ class ApiKeys:
         swallowed: Callable[[str], object] = lambda _: None,
         access: Path | None = None,
         writes: BackgroundWork | None = None,
+        told: Told = nobody,
     ) -> None:
+        """`told` is called with a kind of change, and returns once all servers have applied it."""
         self._redis = redis
         self._swallowed = swallowed
+        self._told = told
         self._keys = f"{prefix}keys"
         self._used = f"{prefix}keysused"
         self._now = now
@@ -100,8 +105,9 @@ class ApiKeys:
             limits or Limits(),
             role=role,
         )
-        await self._access.require()
-        self._closed.forget("")
+        if await self._access.require():
+            self._closed.forget("")
+            await self._told("keys")
         with store_errors():
             await self._redis.hset(self._keys, digest, encode(key))
         await self._forget_expired()
@@ -171,7 +177,7 @@ class ApiKeys:
         return next(key for key in changed.values() if not key.replaced)
 
     async def revoke_key(self, key_id: str) -> ApiKey:
-        """Delete a key and its predecessor: no process accepts them after `FRESH_S`.
+        """Delete a key and its predecessor: no server accepts them afterwards.
 
         Raises `NotFound` and `StoreError`.
         """
@@ -179,7 +185,6 @@ class ApiKeys:
         await self._write(dict.fromkeys(records))
         with store_errors():
             await self._redis.hdel(self._used, key_id)
-        self._closed.forget("")
         return next(key for key in records.values() if not key.replaced)
 
     async def revoke_keys(self, tenant: str) -> list[ApiKey]:
@@ -221,7 +226,7 @@ class ApiKeys:
         return page, f"{page[-1].created_at!r}:{page[-1].id}" if len(found) > limit else None
 
     async def keys_needed(self) -> bool:
-        """Return whether requests need a key: from `FRESH_S` after the first key until `open`.
+        """Return whether requests need a key: from the first key until `open`.
 
         Raises `Unavailable` if that is unknown.
         """
@@ -237,7 +242,8 @@ class ApiKeys:
         with store_errors():
             await self._redis.delete(self._keys, self._used)  # only expired keys are left
         await self._access.open()
-        self._closed.forget("")
+        self.forget_keys()
+        await self._told("keys")
 
     async def key(self, plain: str) -> ApiKey | None:
         """Return the record of a presented key; None if it is unknown or expired.
@@ -313,6 +319,13 @@ class ApiKeys:
                 pass  # another key was written at the same moment
         for digest in records:
             self._found.forget(digest)
+        if known or None in records.values():  # a new key is nowhere remembered
+            await self._told("keys")
+
+    def forget_keys(self) -> None:
+        """Drop what is remembered of keys, and of whether they are needed."""
+        self._found.clear()
+        self._closed.clear()
 
     async def _written(self, records: Mapping[str, ApiKey | None], known: list[str]) -> bool:
         async with self._redis.pipeline(transaction=True) as pipe:

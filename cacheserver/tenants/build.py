@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 
 from cacheserver.config.settings import Settings
@@ -10,6 +10,7 @@ from cacheserver.core.background import BackgroundWork
 from cacheserver.core.types import Bar, Tenant
 from cacheserver.live.settings import LiveSettings
 from cacheserver.observability.metrics import Metrics
+from cacheserver.peers.peers import Peers
 from cacheserver.storage.build import Store
 from cacheserver.tenants.store import Tenants
 
@@ -31,7 +32,7 @@ def default_tenant(settings: Settings) -> Tenant:
 
 @asynccontextmanager
 async def build(
-    store: Store, live: LiveSettings, metrics: Metrics, clock: Callable[[], float]
+    store: Store, peers: Peers, live: LiveSettings, metrics: Metrics, clock: Callable[[], float]
 ) -> AsyncIterator[Tenants]:
     """Yield the tenants; when each key was last used is written on the way out."""
     uses = BackgroundWork("key-use", metrics, limit=10_000, at_once=1)
@@ -44,7 +45,21 @@ async def build(
         access=live.base.data_dir / "access",
         writes=uses,
         sealer=store.sealer,
+        told=peers.everywhere,
     )
+
+    async def forget(names: Sequence[str]) -> None:
+        for name in names:
+            tenants.forget(name)
+
+    async def forget_keys(_: Sequence[str]) -> None:
+        tenants.forget_keys()
+
+    async def anew() -> None:
+        tenants.forget_all()
+
+    peers.listen("tenants", forget, anew=anew)
+    peers.listen("keys", forget_keys, anew=anew)
     live.listen(lambda settings: tenants.use_defaults(default_tenant(settings)))
     try:
         yield tenants

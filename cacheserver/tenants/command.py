@@ -19,7 +19,15 @@ from cacheserver.core.command_line import (
     print_json,
 )
 from cacheserver.tenants import admin_key_command, key_times
-from cacheserver.tenants.key_changes import ONCE, connected, moment, print_new, record, shown
+from cacheserver.tenants.key_changes import (
+    ONCE,
+    connected,
+    everywhere,
+    moment,
+    print_new,
+    record,
+    shown,
+)
 
 if TYPE_CHECKING:  # imported as a command runs
     from cacheserver.core.rules.limits import Limits
@@ -239,6 +247,7 @@ def _with_tenants(
                 prefix=settings.redis_prefix,
                 defaults=Tenant(name="default"),
                 access=settings.data_dir / "access",
+                told=everywhere(redis, settings),
             )
             if change is not None:
                 await record(redis, settings, change, args, tenant=await _tenant(tenants, args))

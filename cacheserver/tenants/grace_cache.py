@@ -9,7 +9,7 @@ from typing import Generic, TypeVar
 from cacheserver.core.errors import StoreError, Unavailable
 from cacheserver.storage.connection import store_errors
 
-FRESH_S = 3.0  # an operator's change takes effect within it
+FRESH_S = 3.0  # a change that is made past the servers, in the store, takes effect within it
 # Long enough to restart or move a Redis; a revocation cannot be recorded meanwhile anyway.
 GRACE_S = 900.0
 
@@ -31,6 +31,7 @@ class GraceCache(Generic[T]):
     def __init__(self, clock: Callable[[], float]) -> None:
         self._clock = clock
         self._cached: dict[str, _Cached[T]] = {}
+        self._forgotten = 0  # how often something was: what was read before is not kept
 
     async def get(self, name: str, ask: Callable[[], Awaitable[T | None]]) -> T | None:
         """Return the value of `name`, read by `ask` if the cached one is too old.
@@ -42,16 +43,20 @@ class GraceCache(Generic[T]):
         cached = self._cached.get(name)
         if cached is not None and now < cached.read_again_at:
             return cached.value
+        forgotten = self._forgotten
         try:
             with store_errors():
                 found = await ask()
         except StoreError as error:
-            if cached is None or now - cached.read_at >= GRACE_S:
+            changed = forgotten != self._forgotten  # and what it is now is not known
+            if cached is None or changed or now - cached.read_at >= GRACE_S:
                 raise Unavailable("the caller cannot be identified: the store is away") from error
             # A store that hangs must not hold up every request until it is back.
             self._cached[name] = replace(cached, read_again_at=now + FRESH_S)
             return cached.value
-        self.forget(name)
+        if forgotten != self._forgotten:
+            return found  # it changed during the read, and this may be what it was before
+        self._cached.pop(name, None)
         if cached is not None and found == cached.value:
             found = cached.value  # the same object, so that what was made of it stays valid
         if found is not None:
@@ -61,7 +66,9 @@ class GraceCache(Generic[T]):
         return found
 
     def clear(self) -> None:
+        self._forgotten += 1
         self._cached.clear()
 
     def forget(self, name: str) -> None:
+        self._forgotten += 1
         self._cached.pop(name, None)

@@ -17,6 +17,7 @@ from cacheserver.tenants import key_times
 
 if TYPE_CHECKING:  # imported as a command runs
     from cacheserver.config.settings import Settings
+    from cacheserver.peers.peers import Told
     from cacheserver.storage.connection import Connection
 
 ONCE: Final = "It is kept hashed and not shown again."
@@ -55,6 +56,13 @@ async def record(
     }
     record = by_command(change, tenant=tenant, target=target)
     await AuditTrail(redis, prefix=settings.redis_prefix).add(record)
+
+
+def everywhere(redis: Connection, settings: Settings) -> Told:
+    """Return what waits until the servers on this store have applied a change."""
+    from cacheserver.peers.peers import Peers, uncounted
+
+    return Peers(redis, uncounted, prefix=settings.redis_prefix).everywhere
 
 
 @asynccontextmanager

@@ -18,6 +18,7 @@ from redis.exceptions import WatchError
 from cacheserver.core.background import BackgroundWork
 from cacheserver.core.errors import BadRequest, KeyLost, SettingsDamaged, StoreError, Unavailable
 from cacheserver.core.types import Tenant
+from cacheserver.peers.peers import Told, nobody
 from cacheserver.storage.connection import PREFIX, Connection, store_errors
 from cacheserver.storage.sealer import STORE, PlainSealer, Sealer
 from cacheserver.tenants import tenant_json
@@ -62,6 +63,7 @@ class Tenants(ApiKeys):
         access: Path | None = None,
         writes: BackgroundWork | None = None,
         sealer: Sealer | None = None,
+        told: Told = nobody,
     ) -> None:
         super().__init__(
             redis,
@@ -71,6 +73,7 @@ class Tenants(ApiKeys):
             swallowed=swallowed,
             access=access,
             writes=writes,
+            told=told,
         )
         self._tenants = f"{prefix}tenants"
         self._secret = f"{prefix}secret"
@@ -147,7 +150,7 @@ class Tenants(ApiKeys):
         """
 
         async def ask() -> Tenant:
-            return await self._with_key(await self._load(tenant))
+            return await self._with_key((await self._stored(tenant))[1].tenant)
 
         found = await self._read.get(tenant, ask)
         assert found is not None  # there are defaults
@@ -173,7 +176,7 @@ class Tenants(ApiKeys):
     ) -> Settings:
         """Change the settings that `given` names; the others stay, also what others change now.
 
-        In effect in every process within `FRESH_S`. `check` is called with the settings before and
+        In effect on every server when it returns. `check` is called with the settings before and
         after, and may refuse. `anew`: what is stored cannot be read, and is replaced. `dry_run`:
         nothing is stored. Bars that change are recorded in the same step, as changed by `who`;
         `undoes` is the change that is taken back. Raises `BadRequest` naming the invalid field,
@@ -195,6 +198,7 @@ class Tenants(ApiKeys):
             known = None if anew else before.tenant
             if await self._replace(record, sealed, known, after.tenant, who, undoes):
                 self._read.forget(tenant)
+                await self._told("tenants", tenant)
                 return after
         raise StoreError("the settings are being changed by others; nothing was stored")
 
@@ -223,6 +227,7 @@ class Tenants(ApiKeys):
             removed = await self._redis.hdel(self._tenants, tenant)
             await self._redis.delete(self.bar_history.key(tenant))
         self._read.forget(tenant)
+        await self._told("tenants", tenant)
         return bool(removed)
 
     async def _replace(
@@ -261,6 +266,11 @@ class Tenants(ApiKeys):
     def forget(self, tenant: str) -> None:
         """Drop a tenant's cached settings and key."""
         self._read.forget(tenant)
+
+    def forget_all(self) -> None:
+        """Drop the cached settings of all tenants, and all keys."""
+        self._read.clear()
+        self.forget_keys()
 
     async def find_key(self, key_id: str) -> ApiKey:
         """Return a key by its id. Raises `NotFound` and `StoreError`."""
@@ -344,9 +354,6 @@ class Tenants(ApiKeys):
                 raise Unavailable("the caller cannot be identified: the store lost its secret")
             self._hmac = _text(secret).encode()
         return hmac.digest(self._hmac, credential.encode(), "sha256")[:16].hex()
-
-    async def _load(self, tenant: str) -> Tenant:
-        return (await self._stored(tenant))[1].tenant
 
     async def _stored(self, tenant: str) -> tuple[bytes | None, Settings]:
         """Return a tenant's stored record, and the settings in it."""

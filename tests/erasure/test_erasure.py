@@ -285,7 +285,6 @@ async def test_another_servers_index_and_memory_follow(tmp_path: Path) -> None:
             await a.ask("Where is the harbour?", key=key)
             assert (await b.ask("where is the harbour", key=key)).headers["x-cache"] == "miss"
             await b.parts.eraser.look()
-            assert len(b.parts.entries.index) == 1
             for house in (a, b):  # one of them has the other's question near it
                 await house.ask("Where is the old harbour?", key=key)
             assert any(texts(house) for house in (a, b))

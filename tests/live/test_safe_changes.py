@@ -223,18 +223,25 @@ async def test_what_was_read_before_a_change_is_not_put_into_force_after_it(
 
         async def read(self) -> Mapping[str, bytes]:
             found = await super().read()
-            if self.meanwhile is not None:
-                await self.meanwhile()
+            meanwhile, self.meanwhile = self.meanwhile, None
+            if meanwhile is not None:
+                await meanwhile()
             return found
 
     documents, taken = Slow(redis, prefix=prefix), _Taken()
     follower = LiveFollower(documents, [taken], lambda site: None)
     documents.meanwhile = lambda: documents.change("settings", lambda was: {"retries": 1})
-    await follower.follow()
-    assert taken.taken == []
-    documents.meanwhile = None
-    await follower.follow()
+    await follower.follow()  # reads again
     assert taken.taken == [b'{"retries":1}']
+    elsewhere = LiveDocuments(redis, prefix=prefix)
+
+    async def followed() -> None:
+        await elsewhere.change("settings", lambda was: {"retries": 2})
+        await follower.follow()  # as it is told of the change
+
+    documents.meanwhile = followed
+    await follower.follow()  # began before
+    assert taken.taken[1:] == [b'{"retries":2}']
 
 
 async def test_a_document_has_a_bound(redis: Connection, prefix: str) -> None:

@@ -26,6 +26,7 @@ class FaissIndex:
     kind: Final = "faiss"
     spare: Final = 0
     lasts: Final = False
+    follows: Final = True
     failing: Final = False
 
     def __init__(

@@ -29,6 +29,10 @@ class Pair:
         return self.old.lasts
 
     @property
+    def follows(self) -> bool:
+        return self.old.follows or self.new.follows
+
+    @property
     def failing(self) -> bool:
         return self.old.failing or self.new.failing
 

@@ -34,6 +34,10 @@ class SemanticIndex(Protocol):
         """Return whether it outlives this process, so that it serves before it was compared."""
 
     @property
+    def follows(self) -> bool:
+        """Return whether what other servers store must be added here too."""
+
+    @property
     def failing(self) -> bool: ...
 
     def __len__(self) -> int: ...

@@ -68,6 +68,7 @@ class VectorSets:
     kind: Final = "vector-sets"
     spare: Final = _SPARE
     lasts: Final = True
+    follows: Final = False  # the server that stores an entry adds it for all
 
     def __init__(
         self,

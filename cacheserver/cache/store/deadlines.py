@@ -83,6 +83,7 @@ class Deadlines:
                 *(now_ms + life_ms, life_ms, more),
             )
             self._hot.drop_ids([entry_id])
+            await self._hot.confirm()
             if changed:
                 return entry, row
         raise StoreError("the entry changes all the time")

@@ -15,7 +15,6 @@ import logging
 import time
 from collections.abc import Callable, Sequence
 from itertools import chain
-from types import TracebackType
 
 import orjson
 
@@ -31,6 +30,7 @@ from cacheserver.core.background import one_round
 from cacheserver.core.errors import StoreError
 from cacheserver.core.single_flight import end
 from cacheserver.core.types import FIRST_EMBEDDER, Entry, Nanodollars
+from cacheserver.peers.peers import Peers, uncounted
 from cacheserver.storage import key_groups
 from cacheserver.storage.connection import PREFIX, Connection, command, read_values, run_script
 from cacheserver.storage.sealer import PlainSealer, Sealer
@@ -81,7 +81,7 @@ class Entries:
         self._sealer = sealer or PlainSealer()
         self._embedder = embedder
         self.vectors = StoredVectors(redis, prefix=prefix, sealer=self._sealer)
-        self.hot = hot or HotEntries(redis, prefix=prefix)
+        self.hot = hot or HotEntries(Peers(redis, uncounted, prefix=prefix), prefix=prefix)
         self.deadlines = Deadlines(
             redis, prefix=prefix, sealer=self._sealer, hot=self.hot, clock=clock
         )
@@ -103,12 +103,7 @@ class Entries:
         self._task = asyncio.create_task(self._keep_up(), name="store:upkeep")
         return self
 
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    async def __aexit__(self, *_: object) -> None:
         await self.close()
 
     async def close(self) -> None:
@@ -120,7 +115,7 @@ class Entries:
                 await self._count_hits()
             except StoreError:
                 self.failures += 1
-        await self.hot.close()
+        self.hot.close()
 
     async def get(self, fingerprint: str) -> Entry | None:
         """Return the entry of `fingerprint`, one past its `expires_at` included (stale)."""
@@ -256,14 +251,17 @@ class Entries:
         self.seen.add(entry.fingerprint)
         old = "" if replaces is None else replaces.id or entry_scripts.NONE
         pin = int(replaces is not None and replaces.pin)
-        while True:  # each turn evicts `_STEP` entries, so it ends
+        status, turns = 2, 0
+        while status == 2:  # each turn evicts `_STEP` entries, so it ends
             reply = await self.hot.change(self._put, *arguments, self._inflation, old, pin)
             old = old and entry_scripts.NONE  # it has left in the first turn
             status, self._inflation, *dropped = reply
             self.hot.drop(entry.fingerprint)
             self._left(dropped)
-            if status != 2:
-                return bool(status)
+            turns += 1
+        if status == 3 or turns > 1:  # others may serve from memory what this one replaces
+            await self.hot.confirm()
+        return bool(status)
 
     def touch(self, entry: Entry, saved: Nanodollars = 0) -> None:
         """Count a hit and what it saved. The lifetime stays as it is."""
@@ -278,6 +276,7 @@ class Entries:
         found = await self.hot.change(self._purge_id, tenant, entry_id, group, now, MARKER_S)
         if found:
             self._tell([entry_id])
+        await self.hot.confirm()
         return int(found)
 
     async def purge_tag(self, tenant: str, tag: str) -> int:
@@ -316,6 +315,7 @@ class Entries:
             self._tell([entry_id.decode() for entry_id in dropped])
             total += len(dropped)
             if cursor == b"0":
+                await self.hot.confirm()
                 return total
 
     async def purge_ids(self, ids: Sequence[str]) -> int:
@@ -325,6 +325,7 @@ class Entries:
             dropped = await self.hot.change(self._purge_ids, *ids[start : start + _STEP])
             self._tell([entry_id.decode() for entry_id in dropped])
             total += len(dropped)
+        await self.hot.confirm()
         return total
 
     async def live_ids(self) -> set[str]:

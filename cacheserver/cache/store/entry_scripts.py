@@ -12,8 +12,7 @@ Keys, all under one prefix P:
     P hits                 hash    entry id -> "decayed time hits saved", of entries hit since: the
                                    first two for GDSF, the others for people
     P state                hash    bytes in use; inflation, GDSF's L
-    P sole                 string  the server whose memory of entries is in use (`hot_entries`)
-    P shared               string  the last server that met another one; for seconds
+    P many                 string  there are several servers (`peers`)
     P g:<group>            set     entry ids of a tenant, a namespace, a tag, an actor, a
                                    conversation
     P p:<group>            string  when the group was last purged, `*` for all; for two days
@@ -26,6 +25,8 @@ built inside it, which a cluster would not allow.
 from __future__ import annotations
 
 from typing import Final
+
+from cacheserver.peers.scripts import TELL
 
 # Every script starts with it. A stored id is compared before a value is deleted: what an old
 # id's drop finds under its fingerprint may belong to a newer entry by now. GETRANGE reads the id
@@ -78,36 +79,35 @@ end
 """
 
 NONE: Final = "-"  # as the id that an entry replaces: there must be none
-BUSY: Final = b"busy"  # the answer of a script that waits for another server
-SHARED_MS: Final = 10_000  # without another server until a lease is to be had
 
 # For the scripts that change entries; the last argument is the name of the server that runs it.
-# While another's memory of them is in use, nothing is changed, and that one told to drop it.
-_FENCED = """
-local function fenced(sole)
-  if not sole or sole == ARGV[#ARGV] then return false end
-  redis.call('SET', P .. 'shared', ARGV[#ARGV], 'PX', SHARED_MS)
-  return true
+# Servers keep entries in memory, and index what others store: they are told, if there are any.
+_TELLING = (
+    TELL
+    + """
+local function tell_gone(ids)
+  if ids[1] and redis.call('EXISTS', P .. 'many') == 1 then
+    tell('gone', table.concat(ids), ARGV[#ARGV])
+  end
 end
-""".replace("SHARED_MS", str(SHARED_MS))
-_FENCE = _FENCED + "if fenced(redis.call('GET', P .. 'sole')) then return 'busy' end\n"
+"""
+)
 
 # ARGV: P, id, entry, vector or '', meta, the id's own group, now ms, life ms, asked at,
-# max bytes or 0, limit, inflation or '' to look it up, the id that it replaces, '-' for
-# none or '' for any, 1 to pin it, server. Returns {0 refused | 1 stored | 2
-# call again, inflation, dropped ids...}. A purge at the very moment of asking covers the answer:
+# max bytes or 0, limit, inflation or '' to look it up, the id that it replaces, '-' for none or ''
+# for any, 1 to pin it, server. Returns {0 refused | 1 stored | 2 call again | 3 stored in the place
+# of another, inflation, dropped ids...}. A purge at the very moment of asking covers the answer:
 # doubt is a miss. Every command here is one of each miss: there are no more than it takes.
 PUT = (
     _PRELUDE
-    + _FENCED
+    + TELL
     + """
 local id, meta, now, life = ARGV[2], cjson.decode(ARGV[5]), ARGV[7], ARGV[8]
 local max, limit, inflation = tonumber(ARGV[10]), tonumber(ARGV[11]), tonumber(ARGV[12])
 local entry_key, vector_key = P .. 'e:' .. meta[1], P .. 'v:' .. meta[1]
-local keys = {P .. 'sole', entry_key, P .. 'p:*', P .. 'p:' .. ARGV[6]}
+local keys = {P .. 'many', entry_key, P .. 'p:*', P .. 'p:' .. ARGV[6]}
 for _, group in ipairs(meta[5]) do keys[#keys + 1] = P .. 'p:' .. group end
 local found = redis.call('MGET', unpack(keys))
-if fenced(found[1]) then return 'busy' end
 for at = 3, #keys do
   if found[at] and tonumber(found[at]) >= tonumber(ARGV[9]) then return {0, ARGV[12]} end
 end
@@ -125,7 +125,8 @@ elseif old ~= '' then
     return {0, ARGV[12]}
   end
 end
-if old ~= '' and drop(old) and old ~= id then dropped[1] = old end
+local replaced = old ~= '' and drop(old) and old ~= id
+if replaced then dropped[1] = old end
 local bytes = redis.call('HINCRBY', STATE, 'bytes', meta[2])
 if max > 0 and bytes > max then
   sweep(now, limit, dropped)  -- what has expired makes room first
@@ -149,7 +150,10 @@ if status == 1 then
   redis.call('ZADD', DEADLINES, now + life, id)
   redis.call('ZADD', WORTH, exact(inflation + meta[3] / meta[2]), id)
   for _, group in ipairs(meta[5]) do redis.call('SADD', P .. 'g:' .. group, id) end
+  if replaced then status = 3 end
+  if found[1] then tell('stored', id .. meta[1], ARGV[15]) end
 end
+if found[1] and dropped[1] then tell('gone', table.concat(dropped), ARGV[15]) end
 return {status, exact(inflation), unpack(dropped)}
 """.replace("NONE", NONE)
 )
@@ -158,6 +162,7 @@ return {status, exact(inflation), unpack(dropped)}
 # bytes that they take more. Returns 0 where the entry is gone, or anything was changed since.
 VECTORS = (
     _PRELUDE
+    + TELL
     + """
 local id, vector_key = ARGV[2], P .. 'v:' .. ARGV[3]
 local entry_key = P .. 'e:' .. ARGV[3]
@@ -169,6 +174,7 @@ if life <= 0 then return 0 end
 redis.call('SET', vector_key, ARGV[7], 'PX', life)
 redis.call('HSET', IDS, id, ARGV[5])
 redis.call('HINCRBY', STATE, 'bytes', ARGV[8])
+if redis.call('EXISTS', P .. 'many') == 1 then tell('stored', id .. ARGV[3], '') end
 return 1
 """
 )
@@ -178,7 +184,7 @@ return 1
 # server. Returns 0 where the entry is gone, or anything was changed since.
 DEADLINE = (
     _PRELUDE
-    + _FENCE
+    + _TELLING
     + """
 local id, name = ARGV[2], ARGV[3]
 local entry_key, vector_key = P .. 'e:' .. name, P .. 'v:' .. name
@@ -193,6 +199,8 @@ end
 redis.call('HSET', IDS, id, ARGV[5])
 redis.call('ZADD', DEADLINES, ARGV[10], id)
 redis.call('HINCRBY', STATE, 'bytes', ARGV[12])
+tell_gone({id})
+if ARGV[9] ~= '' and redis.call('EXISTS', P .. 'many') == 1 then tell('stored', id .. name, '') end
 return 1
 """
 )
@@ -248,11 +256,12 @@ return 1
 # call again.
 SWEEP = (
     _PRELUDE
-    + _FENCE
+    + _TELLING
     + """
 local dropped, limit = {}, tonumber(ARGV[4])
 sweep(ARGV[2], limit, dropped)
 if tonumber(ARGV[3]) > 0 then make_room(tonumber(ARGV[3]), limit - #dropped, dropped) end
+tell_gone(dropped)
 return dropped
 """
 )
@@ -264,7 +273,7 @@ return dropped
 # `*` is all that is stored.
 PURGE = (
     _PRELUDE
-    + _FENCE
+    + _TELLING
     + """
 local mark, group = P .. 'p:' .. ARGV[2], P .. 'g:' .. ARGV[2]
 local before = redis.call('GET', mark)
@@ -273,10 +282,12 @@ if not before or tonumber(before) < tonumber(ARGV[3]) then
 end
 local all = ARGV[2] == '*'
 local step = redis.call(all and 'HSCAN' or 'SSCAN', all and IDS or group, ARGV[5], 'COUNT', ARGV[6])
-local reply = {step[1]}
+local reply, dropped = {step[1]}, {}
 for at = 1, #step[2], all and 2 or 1 do
-  if drop(step[2][at]) then reply[#reply + 1] = step[2][at] end
+  local id = step[2][at]
+  if drop(id) then reply[#reply + 1], dropped[#dropped + 1] = id, id end
 end
+tell_gone(dropped)
 return reply
 """
 )
@@ -285,12 +296,13 @@ return reply
 # under way has it.
 PURGE_IDS = (
     _PRELUDE
-    + _FENCE
+    + _TELLING
     + """
 local dropped = {}
 for at = 2, #ARGV - 1 do
   if drop(ARGV[at]) then dropped[#dropped + 1] = ARGV[at] end
 end
+tell_gone(dropped)
 return dropped
 """
 )
@@ -299,12 +311,13 @@ return dropped
 # there.
 PURGE_ID = (
     _PRELUDE
-    + _FENCE
+    + _TELLING
     + """
 redis.call('SET', P .. 'p:' .. ARGV[4], ARGV[5], 'EX', ARGV[6])
 local raw = redis.call('HGET', IDS, ARGV[3])
 if not raw or cjson.decode(raw)[4] ~= ARGV[2] then return 0 end
 drop(ARGV[3])
+tell_gone({ARGV[3]})
 return 1
 """
 )

@@ -79,7 +79,7 @@ def report(
         decision_log.overflowed,
         decision_log.crowded_out,
         decision_log.failures,
-        semantic.entries.failures + semantic.entries.hot.failures,
+        semantic.entries.failures,
     )
     lost, crowded_out, failed, upkeep = (new - old for new, old in zip(now, seen, strict=True))
     if lost:

@@ -14,6 +14,9 @@ import numpy as np
 from cacheserver.cache.semantic_index.port import SemanticIndex
 from cacheserver.cache.store.codec import VectorRow
 from cacheserver.cache.store.entries import Entries
+from cacheserver.cache.store.hot_entries import STORED
+from cacheserver.core.errors import StoreError
+from cacheserver.peers.peers import Peers
 
 logger = logging.getLogger(__name__)
 
@@ -108,6 +111,29 @@ class IndexView:
         self.entries.seen.add(row.fingerprint)
         return True
 
+    def follow(self, peers: Peers) -> None:
+        """Index what other servers store, as they tell of it."""
+        peers.listen(STORED, self._stored, anew=_nothing, missed=self._missed, waited=False)
+
+    async def _stored(self, names: Sequence[str]) -> None:
+        """Index entries by their names: an index that all servers share has them already."""
+        fingerprints = list(dict.fromkeys(name[32:] for name in names))
+        for fingerprint in fingerprints:
+            self.entries.seen.add(fingerprint)
+        if not self.index.follows:
+            return
+        for row in await self.entries.vectors.of(fingerprints):
+            if row is not None:
+                try:
+                    await self.index_row(row)
+                except StoreError:  # of the other index of a move
+                    self.incomplete = True
+
+    async def _missed(self) -> None:
+        """Have the next `tend` compare the index with all that is stored."""
+        self.incomplete = True
+        self._agreed_at = -math.inf
+
     async def drop_gone(self) -> int:
         """Drop vectors without an entry from the index and the snapshot; return their number.
 
@@ -152,3 +178,7 @@ class IndexView:
         """Write what the index keeps on disk, if anything changed since the last time."""
         if self.ready:
             await self.index.save()
+
+
+async def _nothing() -> None:
+    """Keep the index: it is only a view, and what is found in it is read from the store."""

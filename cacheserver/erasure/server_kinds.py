@@ -1,0 +1,21 @@
+"""Kinds of keys about the servers on a store, for the registry. They have no content, and stay."""
+
+from __future__ import annotations
+
+from typing import Final, Literal
+
+_STAYS: Final[Literal["stays"]] = "stays"
+_CHANGED: Final = "ids, fingerprints, names of tenants"
+
+# Name, type, key, how it is erased, what it holds, lifetime.
+STORAGE: Final = (
+    ("schema", "string", "schema", _STAYS, "a number", "always"),
+    ("heartbeat", "string", "beats", _STAYS, "a number", "always"),
+    ("restoring", "string", "restoring", _STAYS, "a marker", "until the restore ends"),
+)
+PEERS: Final = (
+    ("servers", "sorted set", "peers", _STAYS, "random names, times", "seconds"),
+    ("servers_seen", "hash", "peers:seen", _STAYS, "random names, ids", "seconds"),
+    ("servers_many", "string", "many", _STAYS, "a number", "seconds"),
+    ("changes", "stream", "changes", _STAYS, _CHANGED, "the last 100,000"),
+)

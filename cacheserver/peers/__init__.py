@@ -1,0 +1,6 @@
+"""Peers: the servers that share one store, their leases, and the stream of changes they follow.
+
+Promises: a change that is confirmed is in force on every live server; a server whose lease has
+lapsed holds none of what it remembers for true. A single server pays some commands a second.
+Built by `bootstrap`; used by `cache` and by what is remembered of keys, tenants and settings.
+"""

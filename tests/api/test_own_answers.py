@@ -9,6 +9,7 @@ from typing import Any
 import httpx2
 import pytest
 
+from cacheserver.core.types import VolatilityCaps
 from tests.api.admin import ADMIN, PARIS, SIMILAR, put
 from tests.house import ADMIN_KEY, MODEL, House
 from tests.nocontent.traffic import opened
@@ -138,6 +139,9 @@ async def test_what_may_not_be_stored_says_so(house: House) -> None:
         assert (done["entry_id"], done["unstored"]) == (None, why)
     await put(house, "tenants/default", default_ttl_s=60, max_ttl_s=60)
     assert (await store(house, ttl_s=3_600)).json()["ttl_s"] == 60
+    await put(house, "tenants/default", default_ttl_s=86_400, max_ttl_s=86_400)
+    ages = (await store(house, prompt="What is the weather in Paris?", ttl_s=86_400)).json()
+    assert ages["ttl_s"] == VolatilityCaps().time_s
 
 
 async def test_it_stands_until_another_one_is_put_or_it_expires(house: House) -> None:

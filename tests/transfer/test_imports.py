@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from cacheserver.index.models import BatchedEmbedder
 from cacheserver.storage.connection import command
 from tests.api.admin import ADMIN
 from tests.house import House, came_from
@@ -49,6 +50,24 @@ async def test_an_imported_answer_is_found_as_the_application_asks(house: House)
         assert came_from(await house.ask(ASKED, key=key, **other))[0] == "miss"
     elsewhere = await house.ask(ASKED, key=await house.key("bank"), system=SYSTEM)
     assert came_from(elsewhere)[0] == "miss"
+
+
+async def test_an_import_is_embedded_behind_the_requests(house: House) -> None:
+    """With the model for many texts; those of callers have theirs, and its memory."""
+    await house.key("shop")
+    await imported(house)
+    entries = house.parts.entries
+    assert isinstance(entries._behind._embedder, BatchedEmbedder)
+    assert [entries._batcher.recall(one["question"]) for one in FAQ] == [None] * len(FAQ)
+
+
+async def test_a_question_that_comes_twice_has_the_first_answer(house: House) -> None:
+    key = await house.key("shop")
+    done = await imported(house, [FAQ[0], {**FAQ[0], "answer": "Not at all."}, FAQ[1]])
+    assert (done["counts"]["stored"], done["counts"]["unchanged"]) == (2, 1)
+    found = await house.ask(ASKED, key=key, system=SYSTEM)
+    assert came_from(found)[0] == "exact"
+    assert found.json()["content"][0]["text"] == ANSWER
 
 
 async def test_a_place_in_the_last_text_takes_the_question(house: House) -> None:

@@ -130,7 +130,7 @@ class Nodes:
     def make(self, *, primaries: int, replicas: int, directory: Path) -> None:
         """Start the nodes and join them. Raises `OSError` where one does not start."""
         count = primaries * (1 + replicas)
-        for port in _free_ports(count):
+        for port in free_ports(count):
             node = Node(port, directory / str(port))
             node.directory.mkdir()
             self.all.append(node)
@@ -247,7 +247,7 @@ def cluster(
         yield nodes
 
 
-def _free_ports(count: int) -> Sequence[int]:
+def free_ports(count: int) -> Sequence[int]:
     """Return ports that nobody listens on, and whose ports for the cluster's bus are free too."""
     found: list[int] = []
     with contextlib.ExitStack() as stack:

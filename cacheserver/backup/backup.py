@@ -101,7 +101,9 @@ async def _source(settings: Settings, folder: Path) -> AsyncIterator[Connection]
             url = await stack.enter_async_context(store)
         else:
             raise SettingsError(f"`CACHESERVER_DATA_DIR`: {settings.data_dir} has no store")
-        redis = connection.connect(url, tls=config.tls(settings), timeout_s=60.0)
+        redis = connection.connect(
+            url, tls=config.tls(settings), prefix=settings.redis_prefix, timeout_s=60.0
+        )
         stack.push_async_callback(redis.aclose)
         await connection.check_reachable(redis, url)
         yield redis

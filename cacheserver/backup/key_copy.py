@@ -15,6 +15,7 @@ from cacheserver.cache.semantic_index.keys import DERIVED
 from cacheserver.core.errors import StoreError
 from cacheserver.storage.connection import Connection, command, store_errors
 from cacheserver.storage.key_scan import scan_keys
+from cacheserver.storage.primary_views import untagged
 
 _ITEMS: Final = 500  # per command: about 100 kB of vectors
 _BATCH_BYTES: Final = 1 << 20  # written per round trip
@@ -24,7 +25,7 @@ Words = tuple[bytes | str | int | float, ...]
 
 async def read_keys(redis: Connection, prefix: str) -> AsyncIterator[Words]:
     """Yield the commands that recreate every key under `prefix`. Raises `StoreError`."""
-    derived = tuple(f"{prefix}{one}".encode() for one in DERIVED)
+    derived = tuple(f"{untagged(prefix)}{one}".encode() for one in DERIVED)
     async for page in scan_keys(redis, prefix):
         found = [key for key in page if not key.startswith(derived)]
         if not found:

@@ -30,6 +30,7 @@ from cacheserver.storage import connection
 from cacheserver.storage.connection import RESTORING, SCHEMA
 from cacheserver.storage.disk import sync_directory
 from cacheserver.storage.key_scan import scan_keys
+from cacheserver.storage.primary_views import untagged
 from cacheserver.tenants.audit_trail import AuditTrail, by_command
 
 _DERIVED: Final = ("index.snapshot",)  # that does not fit another store
@@ -49,6 +50,7 @@ class Source:
     records: int
     progress: Progress
     begin: Begin
+    prefix: str  # of its keys
 
 
 async def load(
@@ -71,14 +73,15 @@ async def load(
         rows = key_file.read(keys or key_file.beside(path), masters)
     if meta["schema"] > SCHEMA:
         raise SettingsError(f"{path} was made by a newer cacheserver; upgrade this one")
-    if meta["prefix"] != settings.redis_prefix:
+    # A cluster needs braces around it, another server does not.
+    if untagged(meta["prefix"]) != untagged(settings.redis_prefix):
         raise SettingsError(
             f"{path} has keys that begin with `{meta['prefix']}`; set "
             f"`CACHESERVER_REDIS_PREFIX` to that (it is `{settings.redis_prefix}`)"
         )
     mark = time.strftime("replaced-%Y%m%dT%H%M%SZ-", time.gmtime()) + secrets.token_hex(2)
     restore = _into_redis if settings.redis_url is not None else _into_directory
-    source = Source(path, masters, rows, records, progress, begin)
+    source = Source(path, masters, rows, records, progress, begin, meta["prefix"])
     return await restore(settings, source, replace=replace, mark=mark)
 
 
@@ -152,7 +155,7 @@ async def _into_redis(
     )
     kept: Path | None = None
     async with AsyncExitStack() as stack:
-        redis = connection.connect(url, tls=config.tls(settings))
+        redis = connection.connect(url, tls=config.tls(settings), prefix=prefix)
         stack.push_async_callback(redis.aclose)
         await connection.check_reachable(redis, url)
         used = [part async for part in scan_keys(redis, prefix)]
@@ -184,16 +187,20 @@ async def _fill(settings: Settings, url: str, source: Source, folder: Path) -> N
     """Bring a backup's keys to the store at `url`, and its files into `folder`."""
 
     def commands() -> Iterator[list[bytes]]:
-        mark = f"{settings.redis_prefix}{RESTORING}".encode()
+        before, after = source.prefix.encode(), settings.redis_prefix.encode()
+        mark = before + RESTORING.encode()
         records = backup_file.records(source.path, masters=source.masters)
         for count, record in enumerate(records, 1):
             source.progress.count("restoring", "records", count, source.records)
             if record[0] == b"file":
                 _write_part(folder, record)
             elif record[0] != b"meta" and record[1] != mark:
+                record[1] = after + record[1].removeprefix(before)
                 yield record
 
-    redis = connection.connect(url, tls=config.tls(settings), timeout_s=60.0)
+    redis = connection.connect(
+        url, tls=config.tls(settings), prefix=settings.redis_prefix, timeout_s=60.0
+    )
     try:
         await key_copy.write_keys(redis, commands())
         await data_keys.restore(redis, source.rows, prefix=settings.redis_prefix)

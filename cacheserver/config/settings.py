@@ -39,7 +39,9 @@ from cacheserver.config.store_settings import StoreSettings
 from cacheserver.config.verification_settings import VerificationSettings
 from cacheserver.core.errors import SettingsError
 from cacheserver.core.features import Feature
-from cacheserver.storage.redis_url import Tls
+from cacheserver.storage import node_url
+from cacheserver.storage.primary_views import tagged
+from cacheserver.storage.redis_url import Tls, speaks_tls
 
 ANTHROPIC_URL = "https://api.anthropic.com"
 _OF_ENDPOINTS = {
@@ -148,8 +150,8 @@ class Settings(
     @field_validator("redis_url")
     @classmethod
     def _known_scheme(cls, value: Secret) -> Secret:
-        if value and urlsplit(value.get_secret_value()).scheme not in ("redis", "rediss", "unix"):
-            raise ValueError("must begin with `redis://`, `rediss://` or `unix://`")
+        if value:
+            node_url.check_scheme(value.get_secret_value())
         return value
 
     @model_validator(mode="after")
@@ -159,16 +161,17 @@ class Settings(
         if self.admin_key is not None and self.admin_key_file is not None:
             raise ValueError("`CACHESERVER_ADMIN_KEY` and `CACHESERVER_ADMIN_KEY_FILE`: set one")
         files = (self.redis_ca_file, self.redis_cert_file, self.redis_key_file)
-        speaks_tls = self.redis_url is not None and self.redis_url.get_secret_value().startswith(
-            "rediss://"
-        )
-        if any(files) and not speaks_tls:
+        url = "" if self.redis_url is None else self.redis_url.get_secret_value()
+        if any(files) and not speaks_tls(url):
             raise ValueError(
                 "`CACHESERVER_REDIS_CA_FILE`, `..._CERT_FILE` and `..._KEY_FILE` are for a "
                 "`CACHESERVER_REDIS_URL` of rediss://"
             )
         if self.redis_key_file is not None and self.redis_cert_file is None:
             raise ValueError("`CACHESERVER_REDIS_KEY_FILE` needs `CACHESERVER_REDIS_CERT_FILE`")
+        if urlsplit(url).scheme in node_url.CLUSTER:
+            # A frozen model: this is the value from the start, not a change.
+            self.__dict__["redis_prefix"] = tagged(self.redis_prefix)
         self._check_encryption()
         self._check_embedder()
         return self

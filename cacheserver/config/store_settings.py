@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from pathlib import Path
 from typing import Final, Literal
-from urllib.parse import urlsplit
 
 from pydantic import BaseModel, Field, field_validator
 
 from cacheserver.config.fields import Secret, setting
 from cacheserver.config.sizes import BytesLimit
+from cacheserver.storage import node_url
 
 # A hundredth of the default of answers: a unit that was forgotten (`2` for `2GB`) deletes nothing.
 _LEAST_BYTES: Final = 10_000_000
@@ -28,8 +28,9 @@ class StoreSettings(BaseModel):
     )
     redis_url: Secret = setting(
         None,
-        "Your own Redis or Valkey: `redis://`, `rediss://` or `unix://`. A secret: it may hold a "
-        "password.",
+        "Your own Redis or Valkey: `redis://`, `rediss://` or `unix://`; with replicas "
+        "`redis+sentinel://host:port,.../service` or `redis+cluster://host:port,...` "
+        "([how](running.md#your-own-redis)). A secret: it may hold a password.",
         "Without it, a Valkey is started in the data directory and nothing need be installed.",
     )
     index: Literal["faiss", "vector-sets"] = setting(
@@ -41,8 +42,8 @@ class StoreSettings(BaseModel):
     )
     index_redis_url: Secret = setting(
         None,
-        "Redis 8 for the vector sets: `redis://`, `rediss://`, or `redis+cluster://host:port,...` "
-        "with some of a cluster's nodes. A secret: it may hold a password.",
+        "Redis 8 for the vector sets, one server or a cluster, written as in "
+        "`CACHESERVER_REDIS_URL`. A secret: it may hold a password.",
         "Without it, the store itself.",
     )
     index_scope_vectors: int = setting(
@@ -69,9 +70,10 @@ class StoreSettings(BaseModel):
     )
     redis_prefix: str = setting(
         "cs1:",
-        "The prefix of every key in Redis.",
+        "The prefix of every key in Redis. On a cluster it is put in braces, `{cs1:}`, which "
+        "brings all keys to one node.",
         "Short, since every entry pays for it; its digit is raised if the layout changes.",
-        pattern=r"^[A-Za-z0-9._:-]{1,32}$",
+        pattern=r"^([A-Za-z0-9._:-]{1,32}|\{[A-Za-z0-9._:-]{1,32}\})$",
     )
     store_wait_s: float = setting(
         0.25,
@@ -170,7 +172,6 @@ class StoreSettings(BaseModel):
     @field_validator("index_redis_url")
     @classmethod
     def _known_index_scheme(cls, value: Secret) -> Secret:
-        known = ("redis", "rediss", "unix", "redis+cluster", "rediss+cluster")
-        if value and urlsplit(value.get_secret_value()).scheme not in known:
-            raise ValueError("must begin with `redis://`, `rediss://` or `redis+cluster://`")
+        if value:
+            node_url.check_scheme(value.get_secret_value())
         return value

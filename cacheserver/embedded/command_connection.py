@@ -25,7 +25,7 @@ async def open_connection(
         place = url or store.running_url(data_dir)
         if place is None:
             place = await stack.enter_async_context(store.EmbeddedStore(data_dir))
-        redis = connection.connect(place, tls=tls)
+        redis = connection.connect(place, tls=tls, prefix=prefix)
         stack.push_async_callback(redis.aclose)
         await connection.check_reachable(redis, place)
         await connection.check_server(redis, prefix=prefix)

@@ -62,7 +62,7 @@ async def build(
     Raises `StoreError` if Redis cannot be reached, `SettingsError` if the keys do not fit.
     """
     async with AsyncExitStack() as stack:
-        redis = connection.connect(server.url, tls=server.tls)
+        redis = connection.connect(server.url, tls=server.tls, prefix=server.prefix)
         redis.health.hung = metrics.swallowed
         stack.push_async_callback(redis.aclose)
         await _reached(redis, server.url, server.prefix)

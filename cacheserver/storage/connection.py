@@ -20,23 +20,42 @@ from redis.exceptions import NoScriptError, RedisError, ResponseError
 from redis.exceptions import TimeoutError as TimedOut
 
 from cacheserver.core.errors import SettingsError, StoreError
-from cacheserver.storage import redis_url, unreachable
+from cacheserver.storage import node_url, primary, redis_url, unreachable
 from cacheserver.storage.deadline import StoreHealth
+from cacheserver.storage.primary import NoPrimary, Primary
+from cacheserver.storage.primary_views import SLOTS
 from cacheserver.storage.redis_url import Tls
 from cacheserver.storage.shared_connection import SharedConnection
+
+_SCRIPTS = ("EVALSHA", "EVAL")
 
 
 class Client(Redis):
     """Redis client whose commands respect the deadline of the request (`storage.deadline`)."""
 
-    def __init__(self, *, connection_pool: BlockingConnectionPool) -> None:
+    def __init__(
+        self,
+        *,
+        connection_pool: BlockingConnectionPool,
+        primary: Primary | None = None,
+        script_key: str | None = None,
+    ) -> None:
+        """`primary` leads the pool's connections; None: the pool's URL does.
+
+        `script_key` is declared by each script, so that a node of a cluster that does not serve its
+        slot refuses it before it runs.
+        """
         super().__init__(connection_pool=connection_pool)
         self.auto_close_connection_pool = True
+        self.primary = primary
         self.health = StoreHealth(self._probe)
+        self._script_key = script_key
         timeout_s = connection_pool.connection_kwargs["socket_timeout"]
         self._shared = SharedConnection(connection_pool, timeout_s=timeout_s)
 
     async def execute_command(self, *words: Any, **options: Any) -> Any:
+        if self._script_key is not None:
+            words = _declared(words, self._script_key)
         async with self.health.bounded():
             reply = await self._shared.run(words)
         options.pop("keys", None)  # for a cache of redis-py's
@@ -46,11 +65,14 @@ class Client(Redis):
     def pipeline(self, transaction: bool = True, shard_hint: str | None = None) -> Pipeline:
         found = _Pipeline(self.connection_pool, self.response_callbacks, transaction, shard_hint)
         found.health = self.health
+        found.script_key = self._script_key
         return found
 
     async def aclose(self, close_connection_pool: bool | None = None) -> None:
         await self.health.close()
         await self._shared.close()
+        if self.primary is not None:
+            await self.primary.close()
         await super().aclose(close_connection_pool)
 
     async def dedicated(self) -> AbstractConnection:
@@ -84,11 +106,24 @@ class Client(Redis):
 
 class _Pipeline(Pipeline):
     health: StoreHealth
+    script_key: str | None
+
+    def execute_command(self, *words: Any, **options: Any) -> Any:
+        if self.script_key is not None:
+            words = _declared(words, self.script_key)
+        return super().execute_command(*words, **options)
 
     async def execute(self, raise_on_error: bool = True) -> list[Any]:
         async with self.health.bounded():
             found: list[Any] = await super().execute(raise_on_error)
             return found
+
+
+def _declared(words: tuple[Any, ...], key: str) -> tuple[Any, ...]:
+    """Return a script's command with a key, if it declares none."""
+    if words[0] in _SCRIPTS and words[2] == 0:
+        return (*words[:2], 1, key, *words[3:])
+    return words
 
 
 Connection: TypeAlias = Client
@@ -100,18 +135,25 @@ OLDEST = (6, 2)  # SET ... PXAT, GETDEL and effect replication of scripts; Valke
 
 
 def connect(
-    url: str, *, tls: Tls | None = None, timeout_s: float = 2.0, max_connections: int = 32
+    url: str,
+    *,
+    tls: Tls | None = None,
+    prefix: str = PREFIX,
+    timeout_s: float = 2.0,
+    max_connections: int = 32,
 ) -> Connection:
     """Return a client for `url`. It connects on first use; `aclose` closes it.
 
-    `tls` names the files for `rediss://`. `timeout_s` is short: a request that waits longer would
-    have been faster as a miss. Raises `SettingsError` for an invalid URL or file.
+    `tls` names the files for `rediss`. `prefix`, of all keys, says which node of a cluster is
+    theirs. `timeout_s` is short: a request that waits longer would have been faster as a miss.
+    Raises `SettingsError` for an invalid URL or file.
     """
     redis_url.check_url(url)
-    files = redis_url.tls_arguments(tls) if tls is not None and url.startswith("rediss://") else {}
+    files = redis_url.tls_arguments(tls) if tls is not None and redis_url.speaks_tls(url) else {}
+    nodes = node_url.parse(url) if node_url.names_nodes(url) else None
     try:
         pool: BlockingConnectionPool = BlockingConnectionPool.from_url(
-            url,
+            url if nodes is None else nodes.server_url(nodes.hosts[0]),
             protocol=2,  # RESP3 changes reply shapes and not every Redis-compatible server has it
             decode_responses=False,
             socket_timeout=timeout_s,
@@ -123,7 +165,13 @@ def connect(
         )
     except ValueError:  # its text may contain a part of the URL
         raise SettingsError("`CACHESERVER_REDIS_URL`: it cannot be read") from None
-    return Client(connection_pool=pool)
+    if nodes is None:
+        return Client(connection_pool=pool)
+    found = Primary(nodes, files, prefix=prefix)
+    pool.connection_class = primary.connection_class(nodes)
+    pool.connection_kwargs["primary"] = found
+    key = f"{prefix}schema" if found.clustered else None  # it always exists
+    return Client(connection_pool=pool, primary=found, script_key=key)
 
 
 async def check_reachable(redis: Connection, url: str) -> None:
@@ -151,6 +199,8 @@ def as_store_error(error: BaseException) -> StoreError:
     The message has the exception's name and the server's error code only: a pipeline's error
     repeats the command, and with it a user's question.
     """
+    if isinstance(error.__cause__, NoPrimary):
+        return StoreError(f"the store failed: {error.__cause__.why}")
     words = str(error).split(maxsplit=1) if isinstance(error, ResponseError) else []
     code = f" {words[0]}" if words and words[0].isupper() else ""
     return StoreError(f"the store failed: {type(error).__name__}{code}")
@@ -196,6 +246,13 @@ async def check_server(redis: Connection, *, prefix: str = PREFIX) -> None:
     Raises `SettingsError` if the operator must act and `StoreError` if the server is away.
     """
     info: dict[str, Any] = await command(redis, "INFO")
+    if info.get("role") == "slave":
+        raise SettingsError(
+            "`CACHESERVER_REDIS_URL`: the server is a replica, which takes no writes; name its "
+            "primary, or its Sentinels (redis+sentinel://host:port,host:port/service)"
+        )
+    if info.get("cluster_enabled"):
+        await _check_cluster(redis)
     await command(redis, "SETNX", f"{prefix}schema", SCHEMA)
     stored = await command(redis, "GET", f"{prefix}schema")
     half_restored = await command(redis, "EXISTS", f"{prefix}{RESTORING}")
@@ -210,11 +267,6 @@ async def check_server(redis: Connection, *, prefix: str = PREFIX) -> None:
             "`CACHESERVER_REDIS_URL`: a restore into it was begun and not ended; run `cacheserver "
             "restore FILE --replace` again"
         )
-    if info.get("cluster_enabled"):
-        raise SettingsError(
-            "`CACHESERVER_REDIS_URL`: the server is a node of a cluster; an operation here touches "
-            "several keys at once, so name a server that is not clustered"
-        )
     policy = str(info.get("maxmemory_policy", "noeviction"))
     if policy.startswith("allkeys-"):
         raise SettingsError(
@@ -227,6 +279,22 @@ async def check_server(redis: Connection, *, prefix: str = PREFIX) -> None:
             f"`CACHESERVER_REDIS_URL`: the data were written by a newer cacheserver (schema "
             f"{int(stored)}, this one reads {SCHEMA}); upgrade, or point it at another database"
         )
+
+
+async def _check_cluster(redis: Connection) -> None:
+    if redis.primary is None or not redis.primary.clustered:
+        raise SettingsError(
+            "`CACHESERVER_REDIS_URL`: the server is a node of a cluster; write "
+            "redis+cluster://host:port,host:port with some of its nodes"
+        )
+    state = await command(redis, "CLUSTER INFO")
+    if int(state["cluster_slots_assigned"]) != SLOTS:
+        raise SettingsError(
+            f"`CACHESERVER_REDIS_URL`: {state['cluster_slots_assigned']} of the cluster's {SLOTS} "
+            "slots are assigned to a node; see `redis-cli --cluster check` and `--cluster fix`"
+        )
+    if state["cluster_state"] != "ok":
+        raise StoreError("the cluster is down: too few of its nodes are")
 
 
 def _numbers(version: str) -> tuple[int, ...]:

@@ -6,7 +6,7 @@ Rule: a message contains no part of the URL but host, port, path and names of pa
 from __future__ import annotations
 
 import ssl
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
@@ -14,6 +14,7 @@ from typing import Any, Final
 from urllib.parse import parse_qsl, unquote, urlsplit
 
 from cacheserver.core.errors import SettingsError
+from cacheserver.storage import node_url
 
 # Parameters of redis-py that an operator may set; timeouts, retries and the protocol are fixed.
 _PARAMETERS: Final = (
@@ -32,8 +33,14 @@ class Tls:
     key_file: Path | None = None
 
 
+def speaks_tls(url: str) -> bool:
+    return url.startswith("rediss")
+
+
 def describe_url(url: str) -> str:
     """Describe a valid URL for messages: host, port and database, without user or password."""
+    if node_url.names_nodes(url):
+        return node_url.parse(url).describe()
     parts = urlsplit(url)
     if parts.scheme == "unix":
         return unquote(parts.path)
@@ -44,9 +51,17 @@ def describe_url(url: str) -> str:
 
 def check_url(url: str) -> None:
     """Check a URL. Raises `SettingsError` if a part would be ignored or misread."""
+    if node_url.names_nodes(url):
+        of_sentinels = (node_url.SENTINEL_USERNAME, node_url.SENTINEL_PASSWORD)
+        known = tuple(one for one in (*_PARAMETERS, *of_sentinels) if one != "db")
+        _check_parameters(node_url.parse(url).parameters, known, tls=speaks_tls(url))
+        return
     parts = urlsplit(url)
     if parts.scheme not in ("redis", "rediss", "unix"):
-        raise _wrong("use redis://, rediss:// or unix://")
+        raise _wrong(
+            "use redis://, rediss:// or unix://; with replicas redis+sentinel:// or "
+            "redis+cluster://"
+        )
     try:
         _ = parts.port
     except ValueError:  # its text has the wrong port, which may be part of a password
@@ -55,15 +70,20 @@ def check_url(url: str) -> None:
         raise _wrong(f"it must not contain `#`; {_ENCODE}")
     if parts.scheme == "unix" and not parts.path:
         raise _wrong("unix:// needs the path of a socket, as in unix:///run/redis/redis.sock")
-    for name, _ in parse_qsl(parts.query, keep_blank_values=True):
-        if name not in _PARAMETERS:
-            near = get_close_matches(name, _PARAMETERS, n=1)
-            hint = f"did you mean `{near[0]}`?" if near else f"known: {', '.join(_PARAMETERS)}"
-            raise _wrong(f"there is no parameter `{name[:64]}`; {hint}")
-        if name.startswith("ssl_") and parts.scheme != "rediss":
-            raise _wrong(f"`{name}` is for rediss://")
+    given = dict(parse_qsl(parts.query, keep_blank_values=True))
+    _check_parameters(given, _PARAMETERS, tls=parts.scheme == "rediss")
     if not _database(url).isdecimal():
         raise _wrong("the database, after the last `/` or in `db`, must be a number")
+
+
+def _check_parameters(given: Iterable[str], known: Sequence[str], *, tls: bool) -> None:
+    for name in given:
+        if name not in known:
+            near = get_close_matches(name, known, n=1)
+            hint = f"did you mean `{near[0]}`?" if near else f"known: {', '.join(known)}"
+            raise _wrong(f"there is no parameter `{name[:64]}`; {hint}")
+        if name.startswith("ssl_") and not tls:
+            raise _wrong(f"`{name}` is for rediss://")
 
 
 def tls_arguments(tls: Tls) -> dict[str, Any]:

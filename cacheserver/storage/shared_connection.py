@@ -15,8 +15,10 @@ from redis._parsers.base import BaseParser
 from redis.asyncio import ConnectionPool
 from redis.asyncio.connection import AbstractConnection
 from redis.exceptions import ConnectionError as ConnectionLost
-from redis.exceptions import InvalidResponse, RedisError
+from redis.exceptions import InvalidResponse, MovedError, ReadOnlyError, RedisError
 from redis.exceptions import TimeoutError as TimedOut
+
+from cacheserver.storage.primary import is_elsewhere
 
 _MORE: Final = object()  # the reply is not complete
 _TICKS = 4  # of a timeout
@@ -40,7 +42,11 @@ class SharedConnection:
         link = self._link
         if link is None or link.lost:
             link = await self._connected()
-        return await link.send(words)
+        try:
+            return await link.send(words)
+        except (MovedError, ReadOnlyError):  # it did not run, and the link is closed
+            link = await self._connected()
+            return await link.send(words)
 
     async def close(self) -> None:
         """Close the connection; commands under way fail. A later command opens another."""
@@ -117,6 +123,10 @@ class _Link(asyncio.Protocol):
                     continue  # its caller has left
                 if isinstance(reply, Exception):
                     waiter.set_exception(reply)
+                    if is_elsewhere(
+                        reply, self._connection
+                    ):  # the next command looks for the right server
+                        self.close(ConnectionLost("another server has taken over"))
                 else:
                     waiter.set_result(reply)
         except (RedisError, IndexError) as error:  # no reply of this protocol, or one to nothing

@@ -19,7 +19,8 @@ from redis.exceptions import (
     TimeoutError,
 )
 
-from cacheserver.storage.redis_url import describe_url
+from cacheserver.storage.primary import NoPrimary
+from cacheserver.storage.redis_url import describe_url, speaks_tls
 
 _URL, _CA = "CACHESERVER_REDIS_URL", "CACHESERVER_REDIS_CA_FILE"
 _CERT = "CACHESERVER_REDIS_CERT_FILE"
@@ -43,17 +44,20 @@ def explain_error(error: BaseException, url: str) -> Unreachable:
     """Explain the error that the client raised on first use."""
     chain = list(_chain(error))
     for one in chain:
+        if isinstance(one, NoPrimary):
+            return Unreachable(_URL, one.why, passing=one.passing)
+    for one in chain:
         if (found := _tls(one)) is not None:
             return found
     for one in chain:
-        if (found := _network(one, tls=url.startswith("rediss://"))) is not None:
+        if (found := _network(one, tls=speaks_tls(url))) is not None:
             return found
     for one in chain:
         if (found := _refused(one)) is not None:
             return found
     if any(isinstance(one, ConnectionError | EOFError) for one in chain):
         hint = "; if that port speaks TLS, use rediss://" if url.startswith("redis://") else ""
-        if url.startswith("rediss://"):  # TLS 1.3 refuses after the handshake; a reset may win
+        if speaks_tls(url):  # TLS 1.3 refuses after the handshake; a reset may win
             hint = f"; if it asks for a client certificate, or another one, set `{_CERT}`"
         return Unreachable(_URL, f"the connection was closed before an answer{hint}", passing=True)
     return Unreachable(_URL, f"{type(error).__name__}", passing=True)
@@ -113,7 +117,9 @@ def _refused(error: BaseException) -> Unreachable | None:
     if "DB index is out of range" in text or "invalid DB index" in text:
         return Unreachable(_URL, "it has no database of this number")
     if "SELECT is not allowed in cluster mode" in text:
-        return Unreachable(_URL, "it is a node of a cluster; name a server that is not clustered")
+        return Unreachable(
+            _URL, "it is a node of a cluster, which has one database; use redis+cluster://"
+        )
     if "DENIED" in text:
         return Unreachable(_URL, "it is in protected mode: it has no password and refuses others")
     if "max number of clients" in text:

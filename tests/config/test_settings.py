@@ -91,7 +91,7 @@ def test_what_is_set_to_nothing_is_not_set(tmp_path: Path) -> None:
         ("CACHESERVER_EMBEDDER", "http://localhost:99999"),
         ("CACHESERVER_EMBEDDER", "http://localhost:0"),
         ("CACHESERVER_REDIS_URL", "localhost:6379"),
-        ("CACHESERVER_REDIS_PREFIX", "{a}"),
+        ("CACHESERVER_REDIS_PREFIX", "{a}b"),
         ("CACHESERVER_ADMIN_KEY", "short"),
     ],
 )

@@ -13,6 +13,7 @@ from cacheserver.cache.semantic_index.vector_sets import VectorSets
 from cacheserver.core.errors import SettingsError, StoreError
 from cacheserver.storage.build import Store
 from cacheserver.storage.connection import command
+from cacheserver.storage.primary_views import untagged
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,4 +107,9 @@ class IndexFactory:
             return self._snapshot.exists()
         if self._options.url is not None:
             return True
-        return bool(await command(self._store.redis, "EXISTS", f"{self._store.prefix}vk"))
+        marks = f"{untagged(self._store.prefix)}vk"
+        server = open_server(self._store.server.url, tls=self._store.server.tls)
+        try:  # not the store's connection: on a cluster it may be another node's key
+            return bool(await server.run(marks, "EXISTS", marks))
+        finally:
+            await server.close()

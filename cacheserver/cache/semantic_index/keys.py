@@ -17,6 +17,8 @@ import hashlib
 import zlib
 from dataclasses import dataclass
 
+from cacheserver.storage.primary_views import untagged
+
 # What such keys begin with, behind the prefix. All can be made anew from the stored vectors.
 DERIVED = ("vs:", "vz:", "vr:", "vm:", "vf:", "vk")
 
@@ -44,6 +46,8 @@ class Keys:
     """Keys of the sets of one embedder."""
 
     def __init__(self, prefix: str, mark: str) -> None:
+        """The store's `prefix` loses its hash tag: only the first one in a key counts."""
+        prefix = untagged(prefix)
         self.mark = mark
         self.marks = f"{prefix}vk"
         self.full = f"{prefix}vf:{{{mark}}}"

@@ -19,15 +19,14 @@ from redis.asyncio.cluster import ClusterNode
 from redis.exceptions import RedisClusterException
 
 from cacheserver.core.errors import SettingsError, StoreError
-from cacheserver.storage import connection
+from cacheserver.storage import connection, node_url, redis_url
 from cacheserver.storage.connection import store_errors
+from cacheserver.storage.primary_views import SLOTS
 from cacheserver.storage.redis_url import Tls
 
 Word: TypeAlias = str | bytes | float
 
 _SETTING = "`CACHESERVER_INDEX_REDIS_URL`"
-_CLUSTER = ("redis+cluster", "rediss+cluster")
-_SLOTS = 16_384  # of a cluster
 _TIMEOUT_S = 2.0  # of one command; a search waits less (`VectorSets`)
 _MOST_CONNECTIONS = 32
 _TOO_OLD = (
@@ -52,15 +51,15 @@ class IndexServer(Protocol):
 
 
 class OneServer:
-    """A single Redis 8."""
+    """A single Redis 8, or the primary that Sentinels know."""
 
     def __init__(self, url: str, *, tls: Tls | None = None) -> None:
         """Raises `SettingsError` for an invalid URL."""
-        pool = connection.connect(
+        self._client = connection.connect(
             url, tls=tls, timeout_s=_TIMEOUT_S, max_connections=_MOST_CONNECTIONS
-        ).connection_pool
+        )
+        pool = self._client.connection_pool
         self._redis: Any = Redis(connection_pool=pool)  # its methods are not typed
-        self._redis.auto_close_connection_pool = True
         self._redis.response_callbacks.clear()
 
     async def run(self, key: str, *words: Word) -> Any:
@@ -89,16 +88,16 @@ class OneServer:
             )
 
     async def close(self) -> None:
-        await self._redis.aclose()
+        await self._client.aclose()
 
 
 class ClusterServer:
     """A cluster of Redis 8. The client learns its nodes from any that answers."""
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, *, tls: Tls | None = None) -> None:
         """Raises `SettingsError` for an invalid URL."""
         self._cluster = RedisCluster(
-            **_cluster_arguments(url),
+            **_cluster_arguments(url, tls),
             protocol=2,
             require_full_coverage=False,  # `check` says what is lacking
             decode_responses=False,
@@ -131,7 +130,7 @@ class ClusterServer:
             ]
         if not all(any(one) for one in found):
             raise SettingsError(_TOO_OLD.format("a node of the cluster"))
-        if int(state["cluster_slots_assigned"]) != _SLOTS:
+        if int(state["cluster_slots_assigned"]) != SLOTS:
             raise SettingsError(
                 f"{_SETTING}: not all 16384 slots of the cluster are assigned to a node; see "
                 "`redis-cli --cluster check`"
@@ -148,36 +147,27 @@ class ClusterServer:
 
 def open_server(url: str, *, tls: Tls | None = None) -> IndexServer:
     """Return the server at a URL; it connects on first use. Raises `SettingsError`."""
-    if urlsplit(url).scheme in _CLUSTER:
-        return ClusterServer(url)
     try:
+        if url.partition("://")[0] in node_url.CLUSTER:
+            return ClusterServer(url, tls=tls)
         return OneServer(url, tls=tls)
     except SettingsError as error:  # the names of the store's own setting do not help
         raise SettingsError(str(error).replace("`CACHESERVER_REDIS_URL`", _SETTING)) from None
 
 
-def _cluster_arguments(url: str) -> dict[str, Any]:
+def _cluster_arguments(url: str, tls: Tls | None) -> dict[str, Any]:
     """Return redis-py's arguments: the nodes, who asks, and whether over TLS."""
-    parts = urlsplit(url)
-    who, _, nodes = parts.netloc.rpartition("@")
-    user, _, password = who.partition(":")
-    found = []
-    for node in nodes.split(","):
-        try:
-            one = urlsplit(f"redis://{node}")
-            if not one.hostname:
-                raise ValueError
-            found.append(ClusterNode(one.hostname, one.port or 6379))
-        except ValueError:  # its text may hold a part of a password
-            raise SettingsError(
-                f"{_SETTING}: write a cluster as `redis+cluster://host:port,host:port`"
-            ) from None
-    given: dict[str, Any] = {"startup_nodes": found, "ssl": parts.scheme == "rediss+cluster"}
-    if password:
-        given["password"] = unquote(password)
-    if user:
-        given["username"] = unquote(user)
-    return given
+    redis_url.check_url(url)
+    nodes = node_url.parse(url)
+    files = redis_url.tls_arguments(tls) if tls is not None and nodes.tls else {}
+    who = urlsplit(nodes.voter_url(nodes.hosts[0]))
+    return {
+        "startup_nodes": [ClusterNode(*one) for one in nodes.hosts],
+        "ssl": nodes.tls,
+        "username": unquote(who.username) if who.username else None,
+        "password": unquote(who.password) if who.password else None,
+        **files,
+    }
 
 
 @contextmanager

@@ -1,0 +1,146 @@
+"""A real Valkey with replicas, watched by three Sentinels, for tests.
+
+with sentinels() as nodes:
+    nodes.kill(nodes.primary())
+    nodes.wait_failover()
+"""
+
+from __future__ import annotations
+
+import contextlib
+import signal
+import subprocess
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from redis.exceptions import RedisError
+
+from cacheserver.embedded.process import find_server
+from tests.redis_clusters import HOST, Node, free_ports
+
+SERVICE = "main"
+_WITHIN_S = 40.0  # machines are shared: what takes seconds alone may take many
+_LOOK_S = 0.02
+
+
+@dataclass(eq=False)
+class Sentinels:
+    """Running servers and Sentinels. Its methods block: an async test calls them in a thread."""
+
+    directory: Path
+    timeout_ms: int  # after which a server that is silent is taken for dead
+    servers: list[Node] = field(default_factory=list)
+    watchers: list[Node] = field(default_factory=list)
+
+    @property
+    def url(self) -> str:
+        hosts = ",".join(f"{HOST}:{one.port}" for one in self.watchers)
+        return f"redis+sentinel://{hosts}/{SERVICE}"
+
+    def primary(self) -> Node:
+        """Return the server that most Sentinels take for the primary."""
+        ports = [
+            int(one.run("SENTINEL", "GET-MASTER-ADDR-BY-NAME", SERVICE)[1])
+            for one in self.watchers
+            if one.alive
+        ]
+        port = max(ports, key=ports.count)
+        return next(one for one in self.servers if one.port == port)
+
+    def kill(self, node: Node) -> None:
+        assert node.process is not None
+        node.process.send_signal(signal.SIGCONT)
+        node.process.kill()
+        node.process.wait()
+
+    def pause(self, node: Node) -> None:
+        """Stop a server from running, its connections open."""
+        assert node.process is not None
+        node.process.send_signal(signal.SIGSTOP)
+
+    def resume(self, node: Node) -> None:
+        assert node.process is not None
+        node.process.send_signal(signal.SIGCONT)
+
+    def wait_failover(self, old: Node) -> None:
+        """Wait until the Sentinels agree on another primary, and it takes writes."""
+
+        def done() -> bool:
+            found = {
+                int(one.run("SENTINEL", "GET-MASTER-ADDR-BY-NAME", SERVICE)[1])
+                for one in self.watchers
+                if one.alive
+            }
+            return (
+                len(found) == 1
+                and old.port not in found
+                and self.primary().run("ROLE")[0] == "master"
+            )
+
+        self._until(done, "no replica took over")
+
+    def make(self, replicas: int) -> None:
+        ports = free_ports(1 + replicas + 3)
+        first = ports[0]
+        for port in ports[: 1 + replicas]:
+            of = [] if port == first else [f"replicaof {HOST} {first}"]
+            self.servers.append(self._start(port, ["repl-diskless-sync-delay 0", *of]))
+        for port in ports[1 + replicas :]:
+            lines = [
+                f"sentinel monitor {SERVICE} {HOST} {first} 2",
+                f"sentinel down-after-milliseconds {SERVICE} {self.timeout_ms}",
+                f"sentinel failover-timeout {SERVICE} 6000",
+            ]
+            self.watchers.append(self._start(port, lines, "--sentinel"))
+
+        def ready() -> bool:
+            for one in self.watchers:
+                facts = one.run("SENTINEL", "MASTER", SERVICE)
+                if (facts["num-slaves"], facts["num-other-sentinels"]) != (str(replicas), "2"):
+                    return False
+            return True
+
+        self._until(ready, "the Sentinels do not know each other")
+
+    def stop(self) -> None:
+        for one in (*self.watchers, *self.servers):
+            if one.alive:
+                self.kill(one)
+
+    def _start(self, port: int, lines: Sequence[str], *options: str) -> Node:
+        node = Node(port, self.directory / str(port))
+        node.directory.mkdir()
+        common = [f"port {port}", f"bind {HOST}", "protected-mode no", f"dir {node.directory}"]
+        if not options:
+            common += ['save ""', "appendonly no"]
+        file = node.directory / "conf"
+        file.write_text("\n".join([*common, *lines, ""]))
+        with (node.directory / "log").open("wb") as log:
+            node.process = subprocess.Popen([find_server(), file, *options], stdout=log)
+        self._until(lambda: bool(node.run("PING")), "a server did not answer")
+        return node
+
+    def _until(self, done: Callable[[], bool], problem: str) -> None:
+        ends = time.monotonic() + _WITHIN_S
+        while time.monotonic() < ends:
+            with contextlib.suppress(RedisError):
+                if done():
+                    return
+            time.sleep(_LOOK_S)
+        raise AssertionError(problem)
+
+
+@contextmanager
+def sentinels(*, replicas: int = 1, timeout_ms: int = 1_000) -> Iterator[Sentinels]:
+    """Yield a primary with replicas and three Sentinels, which keep nothing."""
+    with tempfile.TemporaryDirectory(prefix="cs-sentinel-") as directory:
+        found = Sentinels(Path(directory), timeout_ms)
+        try:
+            found.make(replicas)
+            yield found
+        finally:
+            found.stop()

@@ -1,0 +1,107 @@
+"""A whole server whose store is a real cluster, or is watched by Sentinels."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx2
+import pytest
+
+from cacheserver.backup import backup, restore
+from cacheserver.config.settings import Settings
+from cacheserver.simulated import Simulated, SimulatedSettings, serve_simulated
+from tests.house import House, came_from
+from tests.redis_clusters import Nodes, cluster
+
+KEYS = "{cs1:}"
+QUESTION, SIMILAR = "How is an order cancelled?", "How can an order be cancelled?"
+_WITHIN_S = 30.0  # a failover takes three seconds, on a machine that is not busy
+
+
+@pytest.fixture
+def nodes() -> Iterator[Nodes]:
+    with cluster("valkey") as found:
+        yield found
+
+
+def question(number: int) -> str:
+    return f"What is the capital of country [[sim text=Town-{number:03}]]?"
+
+
+def town(answer: httpx2.Response) -> str:
+    text: str = answer.json()["content"][0]["text"]
+    return text
+
+
+async def test_tenants_similarity_and_purges_are_as_on_one_server(
+    nodes: Nodes, tmp_path: Path
+) -> None:
+    async with House.open(tmp_path, redis_url=nodes.url) as house:
+        one, two = await house.key("one"), await house.key("two")
+        await house.ask(QUESTION, key=one, headers={"x-cache-tags": "orders"})
+        assert came_from(await house.ask(QUESTION, key=one))[0] == "exact"
+        assert came_from(await house.ask(SIMILAR, key=one))[0] == "semantic"
+        assert came_from(await house.ask(QUESTION, key=two)) == ("miss", "empty")
+        purged = await house.http.post(
+            "/v1/purge", json={"tag": "orders"}, headers={"x-api-key": one}
+        )
+        assert purged.json()["purged"] == 1, purged.text
+        assert came_from(await house.ask(QUESTION, key=one))[0] == "miss"
+        assert came_from(await house.ask(QUESTION, key=two))[0] == "exact"
+    ours = nodes.primary_of(KEYS)
+    for node in nodes.primaries():
+        keys = node.run("KEYS", "*")
+        assert all(key.startswith(KEYS) for key in keys)
+        assert bool(keys) == (node is ours)
+
+
+async def test_a_primary_killed_under_load_is_misses_for_seconds_and_no_error(
+    nodes: Nodes, tmp_path: Path
+) -> None:
+    async with House.open(tmp_path, redis_url=nodes.url, store_wait_s=0.25) as house:
+        for number in range(10):
+            await house.ask(question(number))
+        before, ends = nodes.primary_of(KEYS), time.monotonic() + _WITHIN_S
+        seen: Counter[tuple[str, str]] = Counter()
+
+        async def caller(number: int) -> None:
+            """Ask until the store has been away and is there again."""
+            missed = False
+            while time.monotonic() < ends:
+                answer = await house.ask(question(number))
+                came = came_from(answer)
+                seen[came] += 1
+                assert f"Town-{number:03}" in town(answer)
+                missed = missed or came[0] != "exact"
+                if missed and came[0] == "exact":
+                    return
+
+        callers = [asyncio.create_task(caller(number % 10)) for number in range(20)]
+        await asyncio.to_thread(nodes.kill, before)
+        await asyncio.gather(*callers)
+        assert time.monotonic() < ends, seen
+        assert seen["miss", "degraded"]
+
+
+async def test_a_backup_of_one_server_is_restored_into_a_cluster_and_back(
+    nodes: Nodes, tmp_path: Path
+) -> None:
+    places: list[dict[str, Any]] = [{}, {"redis_url": nodes.url}, {}]
+    async with serve_simulated(Simulated(SimulatedSettings())) as claude:  # one for all
+        for number, place in enumerate(places):
+            here = Settings(data_dir=tmp_path / str(number), **place)
+            if number:
+                file = tmp_path / f"{number - 1}.backup"
+                await restore.load(here, file, replace=False)
+            async with House.open(here.data_dir, upstream=claude, **place) as house:
+                if not number:
+                    key = await house.key("one")
+                    await house.ask(QUESTION, key=key)
+                assert came_from(await house.ask(QUESTION, key=key))[0] == "exact"
+                assert came_from(await house.ask(SIMILAR, key=key))[0] == "semantic"
+            await backup.save(here, tmp_path / f"{number}.backup")

@@ -7,6 +7,7 @@ from the store), the models, the settings, the master key and the admin key's fi
 
 from __future__ import annotations
 
+import asyncio
 import tempfile
 import time
 from collections.abc import AsyncIterator
@@ -80,7 +81,11 @@ async def save(settings: Settings, path: Path, *, progress: Progress | None = No
                 if held is not None:  # last: no value that was read is under a later one
                     key_file.write(key_file.beside(path), await held.rows())
             # After the store: rows that leave it for a file meanwhile are in both, never in none.
-            files = sum(_add_file(writer, settings.data_dir, one) for one in _files(settings))
+            files, names = 0, _files(settings)
+            for count, one in enumerate(names, 1):
+                files += await _add_file(writer, settings.data_dir, one)
+                progress.count("saving", "files", count, len(names))
+            await asyncio.sleep(0)  # Ctrl-C is heard a last time before the file has its name
     except OSError as error:
         raise SettingsError(f"{path} cannot be written: {error.strerror}") from error
     return Saved(keys, files, None if masters is None else key_file.beside(path))
@@ -119,7 +124,7 @@ def _files(settings: Settings) -> list[Path]:
     ]
 
 
-def _add_file(writer: Writer, data: Path, path: Path) -> bool:
+async def _add_file(writer: Writer, data: Path, path: Path) -> bool:
     """Add one file; False for one that is gone since."""
     name = path.relative_to(data).as_posix()
     try:
@@ -129,6 +134,7 @@ def _add_file(writer: Writer, data: Path, path: Path) -> bool:
             while part := file.read(_PART):
                 writer.add("file", name, offset, part)
                 offset += len(part)
+                await asyncio.sleep(0)  # Ctrl-C is heard between two parts
     except FileNotFoundError:
         return False
     return True

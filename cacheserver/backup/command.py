@@ -18,7 +18,7 @@ from cacheserver.core.command_line import (
     print_done,
     say,
 )
-from cacheserver.core.terminal.output import counted
+from cacheserver.core.terminal.counts import counted
 from cacheserver.core.terminal.progress import Progress
 
 

@@ -169,7 +169,7 @@ async def _into_redis(
         data.mkdir(mode=0o700, parents=True, exist_ok=True)
         if used or held:
             kept = data / f"{mark}.backup"
-            await save(settings, kept)
+            await save(settings, kept, progress=source.progress)
         source.begin(kept)
         await connection.command(redis, "SET", f"{prefix}{RESTORING}", 1)
         for part in used:

@@ -19,6 +19,7 @@ from cacheserver.core.command_line import (
 )
 from cacheserver.core.errors import SettingsError
 from cacheserver.core.terminal import output
+from cacheserver.core.terminal.counts import counted
 
 _LEVELS: Final = ("namespace", "scope")
 _CHANGES: Final = {"begins": "begins", "ends": "ends  "}  # as wide as "stored", less its indent
@@ -125,9 +126,11 @@ def _set(args: argparse.Namespace, server: Server) -> int:
         )
         for when in ("before", "after")
     ]
-    print(f"{replayed['decisions']:,} decisions since {output.moment(replayed['since'])}:\n")
+    print(
+        f"{counted(replayed['decisions'], 'decision')} since {output.moment(replayed['since'])}:\n"
+    )
     output.print_table(("", "SIMILAR HITS", "SAVED", "WRONG, BY LABELS", "LABELS"), rows)
-    print(f"\n{replayed['begun']:,} would become hits, {replayed['ended']:,} no longer be.")
+    print(f"\n{counted(replayed['begun'], 'new hit')}, {counted(replayed['ended'], 'hit')} lost.")
     _print_questions(tried["questions"])
     say("Nothing is changed.")
     return OK

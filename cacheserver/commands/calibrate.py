@@ -20,6 +20,7 @@ from cacheserver.core.command_line import (
 )
 from cacheserver.core.errors import SettingsError
 from cacheserver.core.terminal import output, question_pairs
+from cacheserver.core.terminal.counts import counted
 
 _SHOWN: Final = 12  # points of a curve: they fit on a screen
 
@@ -68,7 +69,7 @@ def _run(args: argparse.Namespace, server: Server) -> int:
     body: dict[str, Any] = {"pairs": pairs, "target": args.target}
     if args.tenant is not None:
         body["teach"] = {"tenant": args.tenant, "scope": args.scope, "confirm": args.confirm}
-    say(f"{len(pairs):,} pairs; the server embeds them now.")
+    say(f"{counted(len(pairs), 'pair')}; the server embeds the questions now.")
     found = server.post("/admin/v1/calibrate", body)
     advice = found["recommended"]
     if args.json:
@@ -79,7 +80,8 @@ def _run(args: argparse.Namespace, server: Server) -> int:
 
 
 def _tell(found: Mapping[str, Any]) -> None:
-    print(f"{found['pairs']:,} pairs, {found['vetoed']:,} vetoed, {found['unread']:,} unreadable\n")
+    pairs = counted(found["pairs"], "pair")
+    print(f"{pairs}, {found['vetoed']:,} vetoed, {found['unread']:,} unreadable\n")
     curve = found["probability"]["curve"]
     step = max(1, -(-len(curve) // _SHOWN))
     output.print_table(
@@ -98,5 +100,5 @@ def _tell(found: Mapping[str, Any]) -> None:
     why = f" ({advice['why']})" if advice.get("why") else ""
     print(f"\nrecommended bar: {advice['bar'] or 'none'}{why}")
     if (taught := found.get("taught")) is not None:
-        done = "would be learned; --confirm learns them" if taught["dry_run"] else "are learned"
-        print(f"{taught['labels']:,} labels {done}.")
+        done = "would be learned; --confirm does it" if taught["dry_run"] else "learned"
+        print(f"{counted(taught['labels'], 'label')} {done}.")

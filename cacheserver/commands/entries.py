@@ -23,6 +23,7 @@ from cacheserver.core.command_line import (
 )
 from cacheserver.core.errors import SettingsError
 from cacheserver.core.terminal import output
+from cacheserver.core.terminal.counts import counted
 from cacheserver.core.terminal.prompts import agreed, require_terminal
 
 _OWN: Final = {  # of these a tenant's purge takes one
@@ -162,7 +163,7 @@ def _purge(args: argparse.Namespace, server: Server) -> int:
         return OK
     if not args.yes:
         _tell(tried)
-        if not agreed(f"Remove {tried['would_purge']:,} answers?"):
+        if not agreed(f"Remove {counted(tried['would_purge'], 'answer')}?"):
             return NO
     phrase = {} if tried["confirm"] is None else {"confirm": tried["confirm"]}
     return _tell_done(args, server.post(path, chosen | phrase))
@@ -203,7 +204,7 @@ def _selector(args: argparse.Namespace) -> dict[str, Any]:
 
 
 def _tell(tried: Mapping[str, Any]) -> None:
-    say(f"{tried['would_purge']:,} answers would be removed.")
+    say(f"{counted(tried['would_purge'], 'answer')} would be removed.")
     if tried["examples"]:
         output.print_table(_HEAD, [_row(one) for one in tried["examples"]])
     if skipped := tried.get("skipped"):
@@ -214,5 +215,5 @@ def _tell_done(args: argparse.Namespace, done: Mapping[str, Any]) -> int:
     if args.json:
         print_json(done)
     else:
-        print(f"{done['purged']:,} answers removed.")
+        print(f"{counted(done['purged'], 'answer')} removed.")
     return OK

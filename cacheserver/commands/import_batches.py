@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 from cacheserver.commands.connection import Server, name
 from cacheserver.core.command_line import say
 from cacheserver.core.terminal import output
+from cacheserver.core.terminal.counts import counted
 from cacheserver.core.terminal.progress import Progress
 from cacheserver.transfer.records import Problem
 
@@ -22,6 +23,7 @@ _RECORDS: Final = 500  # of a batch: a second of the server's work
 _BYTES: Final = 700_000  # of a batch: servers take a megabyte of an admin at least
 NAMED: Final = ("refused", "conflict")  # counts of the records that are problems
 _SHOWN: Final = 20  # problems said; all are counted
+_NOUNS: Final = {"records": "record", "labels": "label", "conflict": "conflict"}  # else adjectives
 
 
 def add_replace(command: argparse.ArgumentParser) -> None:
@@ -49,6 +51,23 @@ class Sent:
             say(output.one_line(f"cacheserver: {problem.where}: {problem.why}"))
         elif self.left_out == _SHOWN + 1:
             say("cacheserver: more were left out; --json counts them")
+
+
+def begun(args: argparse.Namespace, job: Mapping[str, Any]) -> None:
+    """Say how to go on with an import that is cut, now and if Ctrl-C cuts it."""
+    resume = f"--resume {job['id']}"
+    say(f"cacheserver: import {job['id']}; if it is cut: {resume}")
+    args.interrupted = f"what was sent is stored; the same command with {resume} goes on"
+
+
+def summary(counts: Mapping[str, Any]) -> str:
+    """Return the numbers above zero, such as `1 record, 2 left out`."""
+    found = [
+        counted(value, _NOUNS[key]) if key in _NOUNS else f"{value:,} {key.replace('_', ' ')}"
+        for key, value in counts.items()
+        if type(value) is int and value > 0
+    ]
+    return ", ".join(found) or "nothing"
 
 
 def faq_records(found: Iterable[FaqRecord | Problem], sent: Sent) -> Iterator[dict[str, Any]]:
@@ -83,7 +102,7 @@ def send(
     `whole`: how many records there are, for the progress; None: not known.
     """
     path = f"{IMPORTS}/{name(job['tenant'])}/{job['id']}/records"
-    progress = Progress(on=whole is not None, only_terminal=True)
+    progress = Progress(only_terminal=True)
     done = int(job["done"])
     batch: list[Mapping[str, Any]] = []
     size = 0
@@ -100,17 +119,17 @@ def send(
         done = reply["done"]
         batch.clear()
         size = 0
-        progress.count("importing", "records", done, whole or done)
+        progress.count("importing", "records", done, whole)
         return reply
 
-    for record in records:
-        sent.records += 1
-        if sent.records <= int(job["done"]):
-            continue
-        more = len(json.dumps(record))
-        if batch and (len(batch) == _RECORDS or size + more > _BYTES):
-            flush(last=False)
-        batch.append(record)
-        size += more
     with progress:
+        for record in records:
+            sent.records += 1
+            if sent.records <= int(job["done"]):
+                continue
+            more = len(json.dumps(record))
+            if batch and (len(batch) == _RECORDS or size + more > _BYTES):
+                flush(last=False)
+            batch.append(record)
+            size += more
         return flush(last=True)

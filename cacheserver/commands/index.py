@@ -21,6 +21,7 @@ from cacheserver.core.command_line import (
     say,
 )
 from cacheserver.core.terminal import output
+from cacheserver.core.terminal.counts import counted
 from cacheserver.core.terminal.progress import Progress
 
 _KINDS: Final = ("faiss", "vector-sets")
@@ -64,7 +65,8 @@ def _show(args: argparse.Namespace, server: Server) -> int:
         return OK
     print(_sentence(found))
     if found["moving_to"] is not None:
-        print(f"moving to {found['moving_to']}: {found['done']:,} of {found['total']:,} questions")
+        questions = counted(found["total"], "question")
+        print(f"moving to {found['moving_to']}: {found['done']:,} of {questions}")
     if found["problem"] is not None:
         print(f"problem: {output.one_line(found['problem'])}")
     if found["failing"]:
@@ -91,7 +93,7 @@ def _move(args: argparse.Namespace, server: Server) -> int:
 
 
 def _sentence(index: Mapping[str, Any]) -> str:
-    return f"index: {index['kind']}, {output.counted(index['vectors'], 'vector')}"
+    return f"index: {index['kind']}, {counted(index['vectors'], 'vector')}"
 
 
 def _index(server: Server) -> dict[str, Any]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+from collections.abc import Mapping
 from typing import Any, Final
 
 from cacheserver.commands import connection, lists
@@ -107,9 +108,11 @@ def _add_erase(line: CommandLine, admin: argparse.ArgumentParser) -> None:
     )
     lists.add_conditions(erase, _SELECTORS)
     erase.add_argument("--all", action="store_true", help="all content of the tenant")
+    erase.add_argument("--yes", action="store_true", help="do not ask")
     add_json(erase)
     erase.set_defaults(
-        run=connection.as_admin(line, _erase), interrupted="run it again: it goes on"
+        run=connection.as_admin(line, _erase),
+        interrupted="an erasure that has begun goes on in the server; run it again to see its end",
     )
 
 
@@ -192,12 +195,19 @@ def _erase(args: argparse.Namespace, server: Server) -> int:
     selector: dict[str, Any] = dict(lists.conditions(args, _SELECTORS))
     if args.all:
         selector["tenant"] = args.tenant
-    try:
-        done = server.client.erase(of=args.tenant, **selector)
-    except ValueError:
+    if len(selector) != 1 and selector.keys() != {"conversation", "namespace"}:
         named = ", ".join(lists.option(name) for name in _SELECTORS)
-        raise SettingsError(f"erase: give one of {named} and --all") from None
-    return _told(args, done)
+        raise SettingsError(f"erase: give one of {named} and --all")
+    if not args.yes and not agreed(f"Erase {_chosen(args, selector)}? Nothing brings it back."):
+        return NO
+    return _told(args, server.client.erase(of=args.tenant, **selector))
+
+
+def _chosen(args: argparse.Namespace, selector: Mapping[str, Any]) -> str:
+    if args.all:
+        return f"all content of tenant {output.one_line(args.tenant)}"
+    named = " and ".join(f"{name} {output.one_line(value)}" for name, value in selector.items())
+    return f"what tenant {output.one_line(args.tenant)} has of {named}"
 
 
 def _told(args: argparse.Namespace, done: dict[str, Any]) -> int:

@@ -10,10 +10,20 @@ from typing import Any, Final
 
 from cacheserver.commands import connection
 from cacheserver.commands.connection import Server
-from cacheserver.commands.import_batches import IMPORTS, Sent, add_replace, send
-from cacheserver.core.command_line import OK, CommandLine, add_command, add_json, print_json, say
+from cacheserver.commands.import_batches import IMPORTS, Sent, add_replace, begun, send, summary
+from cacheserver.core.command_line import (
+    OK,
+    CommandLine,
+    add_command,
+    add_json,
+    print_done,
+    print_json,
+    say,
+)
 from cacheserver.core.errors import SettingsError
 from cacheserver.core.terminal import output
+from cacheserver.core.terminal.counts import counted
+from cacheserver.core.terminal.progress import Progress
 
 _PARTS: Final = ("entries", "labels", "settings")
 _KINDS: Final = {"entry": "entries", "label": "labels", "settings": "settings"}
@@ -59,7 +69,7 @@ def add(line: CommandLine) -> None:
     add_json(take)
     take.set_defaults(
         run=connection.as_admin(line, _import),
-        interrupted="give the same command with the --resume that was said to go on",
+        interrupted="nothing was changed; run it again",
     )
 
 
@@ -67,13 +77,14 @@ def _export(args: argparse.Namespace, server: Server) -> int:
     from cacheserver.transfer.export_file import ExportWriter
 
     tenant = connection.name(args.tenant)
-    writer = ExportWriter(args.file)
+    writer, progress = ExportWriter(args.file), Progress(only_terminal=True)
     try:
         if writer.begin({"tenant": args.tenant}):
-            say(f"cacheserver: goes on after {writer.records:,} records")
+            say(f"cacheserver: goes on after {counted(writer.records, 'record')}")
         while not writer.complete:
             page = server.get(f"/admin/v1/exports/{tenant}", cursor=writer.cursor)
             writer.page(page["items"], page["next"])
+            progress.count("exporting", "records", writer.records, None)
         own = server.get(f"/admin/v1/tenants/{tenant}")["own"]
         writer.page([{"kind": "settings", "settings": _without_secrets(own)}], None)
         writer.end()
@@ -81,22 +92,23 @@ def _export(args: argparse.Namespace, server: Server) -> int:
         raise SettingsError(f"`{args.file}`: {error.strerror}") from error
     finally:
         writer.close()
-    if args.json:
-        print_json({"file": str(args.file), "records": writer.records})
-    else:
-        print(f"{writer.records:,} records in {args.file}")
+        progress.end()
+    found = {"file": str(args.file), "records": writer.records}
+    print_done(args, found, f"{counted(writer.records, 'record')} in {args.file}")
     return OK
 
 
 def _import(args: argparse.Namespace, server: Server) -> int:
     path = f"{IMPORTS}/{connection.name(args.tenant)}"
     if args.undo is not None:
+        args.interrupted = "what was removed stays removed; the same command removes the rest"
         undone = server.delete(f"{path}/{connection.name(args.undo)}")
         removed = undone["removed"]
         if args.json:
             print_json(undone)
         else:
-            print(f"{removed['entries']:,} entries and {removed['labels']:,} labels removed")
+            entries = counted(removed["entries"], "entry", "entries")
+            print(f"{entries} and {counted(removed['labels'], 'label')} removed")
         return OK
     if args.list:
         return output.print_list(
@@ -137,7 +149,7 @@ def _take(args: argparse.Namespace, server: Server, path: str) -> int:
                 "replace": args.replace,
             },
         )
-    say(f"cacheserver: import {job['id']}; if it is cut: --resume {job['id']}")
+    begun(args, job)
     sent = Sent()
     taken = _Taken()
     records = _records(file.items, wanted, taken)
@@ -148,10 +160,7 @@ def _take(args: argparse.Namespace, server: Server, path: str) -> int:
     if args.json:
         print_json(found)
     else:
-        numbers = [
-            f"{value:,} {key}" for key, value in found.items() if type(value) is int and value
-        ]
-        print(", ".join(numbers).replace("_", " ") or "nothing")
+        print(summary(found))
         print(f"undo: cacheserver import --undo {done['id']} --tenant {args.tenant}")
     return OK
 

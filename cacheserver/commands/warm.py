@@ -11,7 +11,16 @@ from typing import Any, Final
 
 from cacheserver.commands import connection
 from cacheserver.commands.connection import Server
-from cacheserver.commands.import_batches import IMPORTS, NAMED, Sent, add_replace, faq_records, send
+from cacheserver.commands.import_batches import (
+    IMPORTS,
+    NAMED,
+    Sent,
+    add_replace,
+    begun,
+    faq_records,
+    send,
+    summary,
+)
 from cacheserver.core.command_line import (
     NO,
     OK,
@@ -22,6 +31,7 @@ from cacheserver.core.command_line import (
     say,
 )
 from cacheserver.core.errors import SettingsError
+from cacheserver.core.terminal.progress import Progress
 from cacheserver.transfer.records import Deduplication, Found, Problem, deduplicated
 
 _SOURCES: Final = ("files", "logs", "gptcache", "redisvl")
@@ -95,7 +105,7 @@ def add(line: CommandLine) -> None:
     add_json(warm)
     warm.set_defaults(
         run=connection.as_admin(line, _run),
-        interrupted="give the same command with the --resume that was said to go on",
+        interrupted="nothing was stored; run it again",
     )
 
 
@@ -152,7 +162,7 @@ def request_of(args: argparse.Namespace) -> dict[str, Any]:
 def _run(args: argparse.Namespace, server: Server) -> int:
     sent, counts = Sent(), Deduplication()
     asked = {} if args.dry_run and args.kind != "logs" else request_of(args)
-    records = _records(args, sent, counts)
+    records = _read(_records(args, sent, counts))
     if args.dry_run:
         number = sum(1 for _ in records)
         return _told(args, {"records": number, "repeated": counts.repeated}, sent, None)
@@ -185,7 +195,7 @@ def _run(args: argparse.Namespace, server: Server) -> int:
                     "cacheserver: the system prompt ends with a line break, as most files do; "
                     "if your application's does not, no answer is found"
                 )
-    say(f"cacheserver: import {job['id']}; if it is cut: --resume {job['id']}")
+    begun(args, job)
     done = send(server, job, records, asked, sent, whole=whole)
     found = {"import": done["id"], **done["counts"], "repeated": counts.repeated}
     return _told(args, found, sent, done["id"])
@@ -204,16 +214,19 @@ def _told(args: argparse.Namespace, found: Mapping[str, Any], sent: Sent, id: st
     else:
         # What the server refused was left out too; it is said once.
         unread = sent.left_out - sum(int(found.get(one, 0)) for one in NAMED)
-        numbers = [
-            f"{value:,} {key}"
-            for key, value in {**found, "left_out": unread}.items()
-            if type(value) is int and value > 0
-        ]
-        print(", ".join(numbers).replace("_", " ") or "nothing")
+        print(summary({**found, "left_out": unread}))
         if id is not None:
             print(f"undo: cacheserver import --undo {id} --tenant {args.tenant}")
     useful = ("records", "stored", "replaced", "unchanged", "kept", "conflict", "labels")
     return OK if any(found.get(one) for one in useful) else NO
+
+
+def _read(records: Iterator[Mapping[str, Any]]) -> Iterator[Mapping[str, Any]]:
+    """Yield records, with the progress of a long source."""
+    with Progress(only_terminal=True) as progress:
+        for number, record in enumerate(records, 1):
+            progress.count("reading", "records", number, None)
+            yield record
 
 
 def _records(

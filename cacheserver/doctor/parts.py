@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from cacheserver.core.errors import CacheServerError
+from cacheserver.core.terminal.counts import counted
 from cacheserver.doctor.check import Check, failed, ok, skipped, warning
 
 if TYPE_CHECKING:  # imported as a check runs, for the base install has none of it
@@ -91,7 +92,7 @@ async def _check_keys(redis: Connection, settings: Settings) -> Check:
 def _keys(settings: Settings, count: int, admins: int) -> Check:
     from cacheserver.config import settings as config
 
-    found = f"{count} keys of tenants, {admins} named admin keys"
+    found = f"{counted(count, 'tenant key')}, {counted(admins, 'named admin key')}"
     if not count and settings.host not in ("127.0.0.1", "localhost", "::1"):
         return failed(
             "keys",

@@ -33,7 +33,10 @@ def add(line: CommandLine) -> None:
         parents=[line.configured],
     )
     add_json(repair)
-    repair.set_defaults(run=lambda args: _run(args, line))
+    repair.set_defaults(
+        run=lambda args: _run(args, line),
+        interrupted="what was cut off is kept beside its file; run it again to go on",
+    )
 
 
 def _run(args: argparse.Namespace, line: CommandLine) -> int:

@@ -19,6 +19,7 @@ import stat
 import subprocess
 import tempfile
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
@@ -163,7 +164,7 @@ class EmbeddedStore:
         await self._lock.take(lambda: ask_to_stop(self._dir))
         try:
             repair = AofRepair(self._dir, binary, forced=True)
-            return await asyncio.to_thread(lambda: [*repair.manifest(), *repair.files()])
+            return await _to_its_end(lambda: [*repair.manifest(), *repair.files()])
         finally:
             self._lock.release()
 
@@ -194,13 +195,13 @@ class EmbeddedStore:
     async def _launch(self, binary: Path) -> None:
         """Start the child, after repairs if necessary, and wait until it answers."""
         repair = AofRepair(self._dir, binary)
-        self.repairs += await asyncio.to_thread(repair.manifest)
+        self.repairs += await _to_its_end(repair.manifest)
         try:
             await self._spawn(binary)
         except SettingsError:
             if self._child is None or self._child.poll() is None:
                 raise  # it runs, and its files are its own
-            mended = await asyncio.to_thread(repair.files)
+            mended = await _to_its_end(repair.files)
             if not mended:
                 raise
             self.repairs += mended
@@ -308,3 +309,13 @@ async def ask_to_stop(directory: Path) -> None:
     path = noted(directory).socket
     if path is not None:
         await ask(path, b"SHUTDOWN\r\n")
+
+
+async def _to_its_end(repair: Callable[[], list[str]]) -> list[str]:
+    """Run a repair in a thread. Cancelled, it waits for its end: the lock is held until then."""
+    running = asyncio.ensure_future(asyncio.to_thread(repair))
+    try:
+        return await asyncio.shield(running)
+    except asyncio.CancelledError:
+        await asyncio.wait({running})
+        raise

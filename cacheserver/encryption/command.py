@@ -25,7 +25,7 @@ from cacheserver.core.command_line import (
     print_done,
 )
 from cacheserver.core.errors import SettingsError
-from cacheserver.core.terminal.output import counted
+from cacheserver.core.terminal.counts import counted
 from cacheserver.core.terminal.progress import Progress
 
 if TYPE_CHECKING:

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from cacheserver.core import invisible_characters
+from cacheserver.core.terminal.counts import counted
 from cacheserver.core.types import Nanodollars, Usage
 from cacheserver.lint import words
 from cacheserver.pricing.estimate import chars_per_token, prompt_tokens
@@ -112,11 +113,11 @@ def _named(odd: Sequence[tuple[int, str]]) -> str:
         kinds[char] = first, count + 1
     findings = [
         f"U+{ord(char):04X} {unicodedata.name(char, 'unnamed')} at character {first}"
-        + (f" and {count - 1} times more" if count > 1 else "")
+        + (f" and {counted(count - 1, 'more time')}" if count > 1 else "")
         for char, (first, count) in list(kinds.items())[:_NAMED]
     ]
     more = len(kinds) - len(findings)
-    return ", ".join(findings) + (f" and {more} other kinds" if more else "")
+    return ", ".join(findings) + (f" and {counted(more, 'other kind')}" if more else "")
 
 
 def _wording(where: str, text: str, model: str) -> Iterator[Finding]:
@@ -149,7 +150,7 @@ def _repeats(where: str, text: str, model: str, seen: dict[bytes, str]) -> Itera
         kept.append(line)
     if dropped:
         proposed = "".join(kept)
-        message = f"{dropped} lines say again, word for word, what stands before them"
+        message = f"{counted(dropped, 'line')} repeated, word for word, from above"
         yield Finding(
             "repeated", where, message, _tokens(text, model), _tokens(proposed, model), proposed
         )

@@ -62,6 +62,7 @@ class ExportWriter:
         found = list(items)
         self._frame([*found, {"kind": "page", "next": cursor}])
         self.records += len(found)
+        self.cursor = cursor
         self.complete = cursor is None
 
     def end(self) -> None:

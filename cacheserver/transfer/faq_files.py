@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Final, TextIO
 
 from cacheserver.core.errors import SettingsError
+from cacheserver.core.terminal.counts import counted
 from cacheserver.transfer.records import ANSWERS, QUESTIONS, FaqRecord, Found, Problem, record_of
 
 _HEADING: Final = re.compile(r"(#{1,6})\s+(.*?)\s*#*\s*")
@@ -70,7 +71,9 @@ def read_csv(file: TextIO, name: str) -> Iterator[Found]:
         if not any(one.strip() for one in row):
             continue
         if len(row) > len(columns):
-            yield Problem(where, f"has {len(row)} columns of {len(columns)}: quote what has commas")
+            yield Problem(
+                where, f"has {counted(len(row), 'column')} of {len(columns)}: quote what has commas"
+            )
             continue
         yield record_of(dict(zip(columns, row, strict=False)), where)
 

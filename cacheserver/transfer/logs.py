@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from cacheserver.analysis.audit.formats.reading import ReadLog, calls
+from cacheserver.core.terminal.counts import counted
 from cacheserver.transfer.records import Problem
 
 ANYBODY: Final = "*"  # no tenant's name in a log
@@ -46,9 +47,11 @@ def read_logs(
         where, _, why = line.partition(": ")
         yield Problem(where, why)
     if others:
-        yield Problem("log", f"{others} calls are not of `{asked_by}`, whose calls are imported")
+        yield Problem(
+            "log", f"{counted(others, 'call')} not of `{asked_by}`, whose calls are imported"
+        )
     more = reading.bad - len(reading.shown)
     if more > 0:
-        yield Problem("log", f"{more} more lines could not be read")
+        yield Problem("log", f"{counted(more, 'more line')} could not be read")
     for why, count in reading.skipped.items():
         yield Problem("log", f"{count} left out: {why}")

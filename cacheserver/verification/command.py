@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from cacheserver.core.command_line import PRICES_HELP, CommandLine, add_command, add_json, say
+from cacheserver.core.terminal.counts import counted
 from cacheserver.core.terminal.progress import Progress
 
 if TYPE_CHECKING:
@@ -111,7 +112,7 @@ async def _measure(
         )
         count, expected, most = calls.costs(pairs)
         say(
-            f"{count:,} calls of {calls.model}: about ${expected / 1e9:.4f}, at most "
+            f"{counted(count, 'call')} of {calls.model}: about ${expected / 1e9:.4f}, at most "
             f"${most / 1e9:.4f} (--max-usd {args.max_usd:g})"
         )
         if most > args.max_usd * 1e9:

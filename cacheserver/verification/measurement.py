@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, TypeAlias
 
+from cacheserver.core.terminal.counts import counted
 from cacheserver.core.types import Nanodollars
 from cacheserver.matching.conformal_bound import wilson
 
@@ -128,15 +129,15 @@ def lines(
     model: str, whole: Figures, groups: Mapping[str, Figures], *, simulated: bool
 ) -> Iterator[str]:
     """Yield the lines of the report."""
-    yield f"{model}, {whole.answered:,} of {whole.pairs:,} pairs answered"
+    yield f"{model}, {whole.answered:,} of {counted(whole.pairs, 'pair')} answered"
     if simulated:
         yield "A simulated model: these figures say nothing of Claude."
     if whole.failed:
-        yield f"{whole.failed:,} calls failed, and are in no rate"
+        yield f"{counted(whole.failed, 'call')} failed: not in any rate"
     if whole.long:
         yield (
-            f"{whole.long:,} pairs are longer than CACHESERVER_VERIFY_MAX_TOKENS: the server would "
-            "not ask"
+            f"{counted(whole.long, 'pair')} longer than CACHESERVER_VERIFY_MAX_TOKENS: the server "
+            "would not ask"
         )
     yield ""
     yield from _figures(whole)

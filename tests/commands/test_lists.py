@@ -62,7 +62,7 @@ async def test_a_tenant_sees_and_purges_its_own(house: House, shell: Shell) -> N
         assert (await shell("purge", "--yes", *words)).status == 2
     assert (await shell("purge", "--tag", "t0", "--dry-run")).status == 2
     done = await shell("purge", "--tag", "t0", typed="y\n", terminal=True)
-    assert (done.status, done.out) == (0, "1 answers removed.\n")
+    assert (done.status, done.out) == (0, "1 answer removed.\n")
     assert len((await shell("entries", "--json")).json["items"]) == 2
     assert (await shell("decisions", "--near-misses")).status == 2
     shell.point(house)

@@ -44,7 +44,7 @@ async def test_a_bar_is_tried_set_listed_and_taken_back(house: House, shell: She
     await house.ask(SIMILAR[0])
     await house.ask(SIMILAR[1])
     tried = await shell("bar", "set", "--tenant", "default", "--similarity", "0.999", "--dry-run")
-    assert "1 no longer be" in tried.out, tried.err
+    assert "0 new hits, 1 hit lost." in tried.out, tried.err
     assert f"ends    {SIMILAR[1]}\n  stored  {SIMILAR[0]}  (similarity 0.9" in tried.out
     assert "Nothing is changed" in tried.err
     assert "similarity 0.95" in (await shell("bar", "show", "--tenant", "default")).out
@@ -111,7 +111,7 @@ async def test_labelled_pairs_recommend_a_bar_or_say_why_not(
     ((scope),) = (one["scope"] for one in (await shell("entries", "--json")).json["items"])
     taught = ("calibrate", str(pairs), "--tenant", "default", "--scope", scope)
     assert "2 labels would be learned" in (await shell(*taught)).out, shown.out
-    assert "are learned" in (await shell(*taught, "--confirm")).out
+    assert "2 labels learned." in (await shell(*taught, "--confirm")).out
     for wrong, text in (
         ("pairs.txt", "a"),
         ("pairs.tsv", "query_a\tlabel\nx\t1\n"),
@@ -122,3 +122,27 @@ async def test_labelled_pairs_recommend_a_bar_or_say_why_not(
         refused = await shell("calibrate", str(tmp_path / wrong))
         assert (refused.status, wrong in refused.err) == (2, True)
     assert (await shell("calibrate", str(pairs), "--confirm")).status == 2
+
+
+async def test_an_erasure_is_agreed_to_first(house: House, shell: Shell) -> None:
+    key = await house.key("shop")
+    await house.ask(SIMILAR[0], key=key)
+    words = ("erase", "--tenant", "shop", "--all")
+    for typed, terminal, status, says in (
+        ("", False, 2, "give --yes"),
+        ("n\n", True, 1, "Erase all content of tenant shop? Nothing brings it back. [y/N]"),
+    ):
+        done = await shell(*words, typed=typed, terminal=terminal)
+        assert (done.status, done.out, says in done.err) == (status, "", True), done.err
+    actor = await shell(
+        "erase", "--tenant", "shop", "--tag", "a\x1b[2K", typed="n\n", terminal=True
+    )
+    assert "what tenant shop has of tag a<U+001B>[2K?" in actor.err
+    for wrong in ((), ("--tag", "a", "--actor", "b"), ("--namespace", "n", "--all")):
+        done = await shell("erase", "--tenant", "shop", *wrong, "--yes")
+        assert (done.status, "give one of --entry-id" in done.err) == (2, True), done.err
+    assert (await house.ask(SIMILAR[0], key=key)).headers["x-cache"] == "exact"
+    agreed = await shell(*words, "--json", typed="y\n", terminal=True)
+    assert agreed.status == 0, agreed.err
+    assert (await house.ask(SIMILAR[0], key=key)).headers["x-cache"] == "miss"
+    assert (await shell(*words, "--yes")).status == 0

@@ -125,7 +125,7 @@ async def test_the_store_is_asked_and_its_keys_are_counted(
         status, report = await doctor(capsys, "--offline")
     assert (status, report["fix_first"]) == (0, None)
     assert report["checks"]["store"]["found"].startswith("CACHESERVER_REDIS_URL: version ")
-    assert report["checks"]["keys"]["found"].startswith("1 keys of tenants")
+    assert report["checks"]["keys"]["found"].startswith("1 tenant key,")
 
 
 async def test_a_running_server_tells_its_health_and_version(

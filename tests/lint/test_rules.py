@@ -192,7 +192,7 @@ def test_the_dearest_comes_first_and_every_code_is_known() -> None:
     ("text", "code", "told"),
     [
         ("Never do \u200bthis.", "invisible", "U+200B ZERO WIDTH SPACE at character 9"),
-        ("\x1b[31mStop\x1b[0m", "invisible", "U+001B unnamed at character 0 and 1 times more"),
+        ("\x1b[31mStop\x1b[0m", "invisible", "U+001B unnamed at character 0 and 1 more time"),
         (
             "Ask p\u0430ypal.",
             "look-alike",

@@ -19,7 +19,9 @@ def written(path: Path, pages: int = 2) -> Path:
     writer = ExportWriter(path)
     assert not writer.begin(ABOUT)
     for at in range(pages):
-        writer.page(ITEMS[2 * at : 2 * at + 2], f"c{at}" if at < pages - 1 else None)
+        following = f"c{at}" if at < pages - 1 else None
+        writer.page(ITEMS[2 * at : 2 * at + 2], following)
+        assert writer.cursor == following
     assert writer.complete
     writer.end()
     return path

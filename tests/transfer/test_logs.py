@@ -85,7 +85,7 @@ def test_the_calls_of_one_alone_are_read_from_a_log_that_names_several(tmp_path:
 
     assert read(None) == (
         ["log.jsonl:1", "log.jsonl:3"],
-        ["2 calls are not of `ann`, whose calls are imported"],
+        ["2 calls not of `ann`, whose calls are imported"],
     )
     assert read("bob")[0] == ["log.jsonl:2"]
     assert read(ANYBODY) == ([f"log.jsonl:{number}" for number in (1, 2, 3, 4)], [])

@@ -152,7 +152,7 @@ def test_pairs_that_the_server_would_not_ask_about_are_not_asked(
     assert main(["verify-model", str(table(tmp_path, [*ROWS, long]))]) == 0
     out, err = capsys.readouterr()
     assert "3 calls of" in err
-    assert "1 pairs are longer than CACHESERVER_VERIFY_MAX_TOKENS" in out
+    assert "1 pair longer than CACHESERVER_VERIFY_MAX_TOKENS" in out
 
 
 @pytest.mark.parametrize(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import secrets
 import time
 from collections.abc import Iterator
 from dataclasses import replace
@@ -191,10 +192,20 @@ def _write(option: str, path: Path, text: bytes) -> None:
     """Write a report file. Raises `SettingsError` if that fails."""
     from cacheserver.core.errors import SettingsError
 
+    whole = path.resolve()
+    if whole.exists() and not whole.is_file():
+        new = whole  # a terminal or a pipe
+    else:
+        new = whole.with_name(f".{whole.name}.{secrets.token_hex(4)}.new")
     try:
-        path.write_bytes(text)
+        new.write_bytes(text)
+        if new != whole:
+            new.replace(whole)  # a report that was there stays until the next one is whole
     except OSError as error:
         raise SettingsError(f"`{option}`: {error}") from error
+    finally:
+        if new != whole:
+            new.unlink(missing_ok=True)
 
 
 def _check(args: argparse.Namespace) -> None:

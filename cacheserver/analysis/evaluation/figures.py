@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from cacheserver.core.terminal.counts import counted
 from cacheserver.core.terminal.question_pairs import QuestionPair
 from cacheserver.matching.conformal_bound import wilson
 
@@ -90,12 +91,12 @@ def broken(figures: Figures, *, max_wrong: float | None, min_hits: float | None)
     found = []
     if max_wrong is not None and figures.wrong_rate > max_wrong:
         found.append(
-            f"wrong: {figures.wrong} of {figures.hits} hits are wrong, {figures.wrong_rate:.2%}; "
+            f"wrong: {figures.wrong} of {counted(figures.hits, 'hit')}, {figures.wrong_rate:.2%}; "
             f"--max-wrong allows {max_wrong:.2%}"
         )
     if min_hits is not None and figures.hit_rate < min_hits:
         found.append(
-            f"hits: {figures.hits} of {figures.pairs} pairs are served, {figures.hit_rate:.2%}; "
+            f"hits: {figures.hits} of {counted(figures.pairs, 'pair')}, {figures.hit_rate:.2%}; "
             f"--min-hits asks for {min_hits:.2%}"
         )
     return found

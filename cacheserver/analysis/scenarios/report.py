@@ -7,6 +7,7 @@ from typing import Any
 
 from cacheserver.analysis.replay.step import LEVERS
 from cacheserver.analysis.scenarios.run import Result
+from cacheserver.core.terminal.counts import counted
 from cacheserver.core.types import Nanodollars
 
 _MONTH_DAYS = 30.0
@@ -16,13 +17,14 @@ def lines(result: Result) -> Iterator[str]:
     """Yield the lines of the report."""
     scenario, whole = result.scenario, result.whole
     yield f"{scenario.name}: {scenario.about}"
-    yield f"At {result.prices.label}, seed {scenario.seed}, over {scenario.days:g} days."
+    days = "1 day" if scenario.days == 1 else f"{scenario.days:g} days"
+    yield f"At {result.prices.label}, seed {scenario.seed}, over {days}."
     yield ""
     yield from _table(result)
     yield ""
     hits = sum(whole.hits.values())
     kinds = ", ".join(f"{number} {kind}" for kind, number in sorted(whole.hits.items()))
-    yield f"requests        {whole.requests:,} in {whole.conversations:,} conversations"
+    yield f"requests        {whole.requests:,} in {counted(whole.conversations, 'conversation')}"
     yield f"hits            {hits:,} ({_share(hits, whole.requests)})" + (kinds and f": {kinds}")
     yield f"wrong hits      {whole.wrong:.0f}"
     yield f"batched         {whole.batched:,}"
@@ -98,7 +100,7 @@ def _verified(result: Result) -> Iterator[str]:
         return
     yield (
         f"verification    an estimate, in no other figure: with {stated.sensitivity:.1%} and "
-        f"{stated.false_yes:.1%} false yes {found.calls:,} calls of {stated.model}"
+        f"{stated.false_yes:.1%} false yes {counted(found.calls, 'call')} of {stated.model}"
     )
     yield (
         f"{'':<16}cost {_dollars(found.cost)}; {found.hits:,.0f} more hits, {found.wrong:,.0f} of "

@@ -49,11 +49,6 @@ def number(value: float | None, places: int = 3) -> str:
     return "-" if value is None else f"{value:.{places}f}"
 
 
-def counted(number: int, noun: str, plural: str | None = None) -> str:
-    """Return a number with its noun in the form that goes with it (default plural: with an s)."""
-    return f"{number:,} {noun if number == 1 else plural or noun + 's'}"
-
-
 def moment(at: float | None) -> str:
     """Return a time as UTC, to the second."""
     return "-" if at is None else datetime.fromtimestamp(at, UTC).strftime("%Y-%m-%d %H:%M:%SZ")

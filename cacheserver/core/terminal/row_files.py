@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, Final, TextIO
 
 from cacheserver.core.errors import SettingsError
+from cacheserver.core.terminal.counts import counted
 
 _TABLES: Final = {".tsv": "\t", ".csv": ","}
 _LINES: Final = (".jsonl", ".ndjson")
@@ -87,7 +88,7 @@ def _table(
                 continue
             if len(row) != len(names):
                 raise SettingsError(
-                    f"{path}: line {reader.line_num}: has {len(row)} fields, "
+                    f"{path}: line {reader.line_num}: has {counted(len(row), 'field')}, "
                     f"and line 1 names {len(names)}"
                 )
             yield reader.line_num, dict(zip(names, row, strict=True))

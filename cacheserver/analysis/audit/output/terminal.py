@@ -7,6 +7,7 @@ from typing import Any
 
 from cacheserver.analysis.audit.days import bars, unit
 from cacheserver.analysis.audit.output.format import dollars, over_month, percent, visible
+from cacheserver.core.terminal.counts import counted
 
 _BAR = 30  # columns
 _HEIGHTS = ".:-=+*#"
@@ -34,7 +35,7 @@ def lines(found: Mapping[str, Any]) -> Iterator[str]:
         if float(found[name]):
             yield f"                 ${float(found[name]):,.2f} {what}"
     for model, count in found["unpriced_models"].items():
-        yield f"Unpriced         {count:,} requests of {visible(model)}"
+        yield f"Unpriced         {counted(count, 'request')} of {visible(model)}"
     yield f"With all levers  ${spent - saved:,.2f}, {percent(saved, spent)} less"
     if found["month"]["spent"] is not None:
         paid, less = (over_month(found["month"][one]) for one in ("spent", "saved"))
@@ -69,13 +70,14 @@ def lines(found: Mapping[str, Any]) -> Iterator[str]:
 
 def _read(read: Mapping[str, Any]) -> Iterator[str]:
     formats = ", ".join(f"{count:,} {name}" for name, count in read["formats"].items()) or "none"
-    yield f"Read             {read['lines']:,} lines of {read['files']:,} files: {formats}"
+    files = counted(read["files"], "file")
+    yield f"Read             {counted(read['lines'], 'line')} of {files}: {formats}"
     if read["requests"]:
         yield f"Requests         {read['requests']:,} from {read['from']} to {read['to']}"
     for why, count in read["skipped"].items():
         yield f"Left out         {count:,}: {visible(why)}"
     if read["bad"]:
-        yield f"Could not read   {read['bad']:,} lines, the first of them:"
+        yield f"Could not read   {counted(read['bad'], 'line')}, the first of them:"
         for one in read["bad_shown"]:
             yield f"                 {visible(one)}"
 
@@ -83,7 +85,7 @@ def _read(read: Mapping[str, Any]) -> Iterator[str]:
 def _reports(found: Mapping[str, Any]) -> Iterator[str]:
     spent, reported = float(found["spent_usd"]), float(found["cost_report_usd"])
     yield ""
-    yield f"Anthropic's own reports, {found['days']:,} days"
+    yield f"Anthropic's own reports, {counted(found['days'], 'day')}"
     if reported:
         yield f"Cost report      ${reported:,.2f}"
     if found["tokens"]:
@@ -95,7 +97,7 @@ def _reports(found: Mapping[str, Any]) -> Iterator[str]:
         if float(older := found["older_models_usd"]):
             yield f"Older models     {dollars(older)} more than their successors"
     for model, tokens in found["unpriced_tokens"].items():
-        yield f"Unpriced         {tokens:,} tokens of {visible(model)}"
+        yield f"Unpriced         {counted(tokens, 'token')} of {visible(model)}"
     yield ""
     columns = ("at our prices", "cost report", "in the logs")
     yield f"{'By model':<40} {columns[0]:>14} {columns[1]:>14} {columns[2]:>14}"
@@ -167,7 +169,7 @@ def _leaks(leaks: list[Mapping[str, Any]]) -> Iterator[str]:
         yield f"{number:>2}. {amount}  {leak['kind']}: {where}"[:100]
         blamed = ", ".join(visible(one) for one in leak["blamed"])
         if leak["requests"]:
-            yield f"    {leak['requests']:,} requests, above all {blamed}"
+            yield f"    {counted(leak['requests'], 'request')}, above all {blamed}"
         elif blamed:
             yield f"    above all on {blamed}"
         if leak["note"]:

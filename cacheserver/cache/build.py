@@ -14,6 +14,7 @@ from typing import Protocol
 from cacheserver.cache import ports
 from cacheserver.cache.call_planner import CallPlanner
 from cacheserver.cache.decider import Decider
+from cacheserver.cache.miss.shared_calls import SharedCalls
 from cacheserver.cache.plugins import Plugins
 from cacheserver.cache.semantic_index.build import IndexFactory, IndexOptions
 from cacheserver.cache.service import CacheService
@@ -34,6 +35,7 @@ from cacheserver.core.single_flight import end
 from cacheserver.index.batcher import Batcher
 from cacheserver.index.models import Embedder, Vectors
 from cacheserver.matching.prior import MINILM, Prior, evidence_id
+from cacheserver.peers.flights import Flights
 from cacheserver.peers.peers import Peers
 from cacheserver.storage.build import Store
 
@@ -119,6 +121,7 @@ class Cache:
     decider: Decider
     stored: StoredAnswers
     settler: Callable[..., Settler]  # given the `ledger` that its rows go to
+    flights: Flights
 
 
 @asynccontextmanager
@@ -264,6 +267,7 @@ async def cache(
         recorder=books.recorder,
         evidence_id=answers.evidence_id,
     )
+    flights = Flights(store.redis, peers, metrics, prefix=store.prefix)
     service = CacheService(
         entries=answers.entries,
         claude=claude,
@@ -279,6 +283,7 @@ async def cache(
         learner=plugins.learner,
         stored=stored,
         verifier=plugins.verifier,
+        shared_calls=SharedCalls(flights),
         grace_s=options.grace_s,
     )
     upkeep = asyncio.create_task(
@@ -288,10 +293,11 @@ async def cache(
     reembedding = asyncio.create_task(answers.reembedding.run(), name="index:re-embed")
     moving = asyncio.create_task(answers.index_move.run(), name="index:move")
     try:
-        yield Cache(service, planner, decider, stored, settler)
+        yield Cache(service, planner, decider, stored, settler, flights)
     finally:
         try:
             await service.drain(_DRAIN_S)
+            await flights.close()
         finally:
             await end(moving)
             await end(reembedding)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from cacheserver.core.types import Entry, Nanodollars, PlannedCall, Usage
 
@@ -30,6 +30,7 @@ class Filled:
     lost: int = 0  # tries that may be billed though their usage never came
     heard: Usage | None = None  # usage in the `message_start` of the last of them
     billed: bool = True  # False: a refusal that Claude charges nothing for
+    elsewhere: bool = False  # the call was another server's, and `cost` is what that paid
 
     @classmethod
     def from_entry(cls, entry: Entry) -> Filled:
@@ -48,3 +49,9 @@ class Filled:
             unstored=None,
             ttl_s=round(entry.expires_at - entry.created_at),
         )
+
+    def landed_elsewhere(self) -> Filled:
+        """The same after another server's call was waited for: found, or asked for all the same."""
+        if self.paid or self.entry is None:
+            return self
+        return replace(self, cost=self.entry.cost, elsewhere=True)

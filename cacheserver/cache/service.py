@@ -17,8 +17,9 @@ from cacheserver.cache.filled import Filled
 from cacheserver.cache.freshness import bar_of, fresh, in_shadow, servable_stale, unasked
 from cacheserver.cache.miss.admission import MissAdmission
 from cacheserver.cache.miss.answer_store import AnswerStore
-from cacheserver.cache.miss.fill import Fill, FillPorts
+from cacheserver.cache.miss.fill import LONG_AGO, Fill, FillPorts
 from cacheserver.cache.miss.flight_reader import FlightReader, with_reason
+from cacheserver.cache.miss.shared_calls import SharedCalls
 from cacheserver.cache.ports import (
     Budgets,
     CallPlanner,
@@ -64,12 +65,14 @@ class CacheService:
         learner: Learner,
         stored: StoredAnswers,
         verifier: Verifier,
+        shared_calls: SharedCalls,
         grace_s: float = 30.0,
     ) -> None:
         self._stored = stored
         self._decider = decider
         self._learner = learner
         self._verifier = verifier
+        self._shared_calls = shared_calls
         self._verifying = Counter[str]()  # requests under way, by the key of their call
         self._metrics = metrics
         self._clock = clock
@@ -258,15 +261,19 @@ class CacheService:
         deadline.share()
         query, decision = request.query, request.decision
         began = self._clock()
-        fill = Fill(
-            self._fill_ports,
-            query,
-            decision,
-            log,
-            looked_at=request.started_at,
-            storing=partial(self._settler.settle_ahead, request),
-        )
-        filled = await fill.run()
+        async with self._shared_calls.turn(request) as turn:
+            shared = turn.waited or turn.lease is not None
+            fill = Fill(
+                self._fill_ports,
+                query,
+                decision,
+                log,
+                looked_at=LONG_AGO if shared else request.started_at,
+                storing=partial(self._settler.settle_ahead, request),
+            )
+            filled = await fill.run()
+        if turn.waited:
+            filled = filled.landed_elsewhere()
         if filled.paid:
             self._verifier.filled(query, self._clock() - began)
         if isinstance(decision, Miss) and filled.paid and filled.entry is not None:

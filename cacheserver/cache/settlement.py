@@ -139,15 +139,18 @@ class Settler:
         return answers.headers(request, priced(request, settlement), self._clock())
 
     def account(self, decision: Decision, filled: Filled, *, led: bool) -> Settlement:
-        """The settlement of one of the requests that waited for a fill. Only the leader pays."""
+        """The settlement of one of the requests that waited for a fill. Only the leader pays.
+
+        Nobody does here if the call was another server's.
+        """
         usage, ttl_s = filled.usage, filled.ttl_s or None
-        if filled.entry is not None and not filled.paid:
+        if filled.entry is not None and not (filled.paid or filled.elsewhere):
             hit = Hit(Candidate(filled.entry, similarity=1.0), "exact", "landed")
             saved = self._pricer.cost(filled.model, usage, self._clock())
             return Settlement(
                 hit, model=filled.model, usage=usage, ttl_s=ttl_s, cost=0, saved=saved
             )
-        if not led:
+        if not led or filled.elsewhere:
             return Settlement(
                 coalesced(filled.entry),
                 model=filled.model,

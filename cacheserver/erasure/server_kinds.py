@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Final, Literal
 
 _STAYS: Final[Literal["stays"]] = "stays"
-_CHANGED: Final = "ids, fingerprints, names of tenants"
+_CHANGED: Final = "ids, digests, names of tenants"
 
 # Name, type, key, how it is erased, what it holds, lifetime.
 STORAGE: Final = (
@@ -17,5 +17,6 @@ PEERS: Final = (
     ("servers", "sorted set", "peers", _STAYS, "random names, times", "seconds"),
     ("servers_seen", "hash", "peers:seen", _STAYS, "random names, ids", "seconds"),
     ("servers_many", "string", "many", _STAYS, "a number", "seconds"),
+    ("calls", "string", "fl:<key>", _STAYS, "random names; a digest in the key", "seconds"),
     ("changes", "stream", "changes", _STAYS, _CHANGED, "the last 100,000"),
 )

@@ -49,8 +49,7 @@ class AnswerStore:
     def may_be_stored(self, fingerprint: str, since: float) -> bool:
         """Return whether an answer may have been stored since `since`; False: not by this server.
 
-        Another server's that came in so short a time is asked for twice, as if both had begun at
-        once.
+        Another server's is found by who led the call before (`SharedCalls`).
         """
         now = self._clock()
         return not 0 <= now - since < STORED_S or fingerprint in self._stored

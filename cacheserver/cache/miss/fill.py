@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Callable, Mapping
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Final
 
 from cacheserver.cache.answer import lever_headers
 from cacheserver.cache.filled import Filled
@@ -23,6 +23,8 @@ from cacheserver.core.errors import StoreError, UpstreamError
 from cacheserver.core.single_flight import EventLog, Unfinished
 from cacheserver.core.types import Bypass, Entry, Miss, PlannedCall, Query, Usage
 from cacheserver.core.usage import usage_of
+
+LONG_AGO: Final = 0.0  # Unix seconds
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +59,8 @@ class Fill:
         storing: Callable[[Filled], None],
     ) -> None:
         """`looked_at` is when the look-up began that brought the decision, Unix seconds.
+
+        `LONG_AGO`: another server may have stored the answer since, so it is looked up again.
 
         `storing` is called before an answer is stored, with the result if it will be.
         """

@@ -28,6 +28,7 @@ from cacheserver.core.errors import (
     CacheServerError,
     CallerError,
     KeyLost,
+    NotReplicated,
     RateLimited,
     StoreError,
     Unavailable,
@@ -153,6 +154,9 @@ def _response(request: Request, error: Exception) -> Response:
                 "this tenant's settings are sealed with a key that is not here, or damaged; put "
                 "them anew, `no_content` among them"
             )
+        case NotReplicated():
+            status, kind, message = 503, "api_error", str(error)
+            headers = {"retry-after": "1"}
         case Unavailable() | StoreError():
             status, kind, message = 503, "api_error", "the store is away; try again shortly"
             headers = {"retry-after": "1"}

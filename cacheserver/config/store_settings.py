@@ -75,6 +75,15 @@ class StoreSettings(BaseModel):
         "Short, since every entry pays for it; its digit is raised if the layout changes.",
         pattern=r"^([A-Za-z0-9._:-]{1,32}|\{[A-Za-z0-9._:-]{1,32}\})$",
     )
+    redis_replicas: int | None = setting(
+        None,
+        "How many replicas of Redis must have a purge, an erasure, a revocation or a changed bar "
+        "before it is acknowledged; else it is answered 503.",
+        "0 for one server; 1 with Sentinel or Cluster, where one of them may take over.",
+        shown="0; 1 with Sentinel or Cluster",
+        ge=0,
+        le=9,
+    )
     store_wait_s: float = setting(
         0.25,
         "How long a request may wait for the store in all. After that it is answered without the "

@@ -206,6 +206,10 @@ class StoreError(CacheServerError):
     """Redis did not do what was asked. Callers on the request path treat it as a miss."""
 
 
+class NotReplicated(StoreError):
+    """A change was made, and too few replicas have it. The message says what that means."""
+
+
 class SettingsError(CacheServerError):
     """A setting is wrong; the message names it and says what to do."""
 

@@ -36,6 +36,7 @@ async def check_store(settings: Settings) -> list[Check]:
             data_dir=settings.data_dir,
             prefix=settings.redis_prefix,
             tls=config.tls(settings),
+            replicas=settings.redis_replicas,
         ) as redis:
             return [
                 *await _check_redis(redis, settings, where),
@@ -55,7 +56,7 @@ def _is_empty(settings: Settings) -> bool:
 
 
 async def _check_redis(redis: Connection, settings: Settings, where: str) -> list[Check]:
-    from cacheserver.storage.connection import command
+    from cacheserver.storage.connection import REPLICAS_DO, command, lacks_replicas
 
     began = time.perf_counter()
     await command(redis, "SET", f"{settings.redis_prefix}probe", 1, "PX", 60_000)
@@ -66,6 +67,11 @@ async def _check_redis(redis: Connection, settings: Settings, where: str) -> lis
     seconds, microseconds = await command(redis, "TIME")
     apart = abs(time.time() - (int(seconds) + int(microseconds) / 1e6))
     slow = "move the store nearer, or look at its disk; each miss waits for it"
+    if (lacking := await lacks_replicas(redis)) is not None:
+        return [
+            warning("store", f"{found}; {lacking}", REPLICAS_DO),
+            check_clock("the store's", apart),
+        ]
     return [
         ok("store", found) if write_ms < _SLOW_MS else warning("store", found, slow),
         check_clock("the store's", apart),

@@ -21,8 +21,9 @@ async def build(settings: Settings, *, shared: bool = False) -> AsyncIterator[St
     """
     prefix, tls = settings.redis_prefix, config.tls(settings)
     if settings.redis_url is not None:
-        yield StoreServer(settings.redis_url.get_secret_value(), prefix, tls)
+        url = settings.redis_url.get_secret_value()
+        yield StoreServer(url, prefix, tls, settings.redis_replicas)
         return
     store = SharedStore(settings.data_dir) if shared else EmbeddedStore(settings.data_dir)
     async with store as url:
-        yield StoreServer(url, prefix, tls, store.sync, store.repairs)
+        yield StoreServer(url, prefix, tls, None, store.sync, store.repairs)

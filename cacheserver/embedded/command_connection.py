@@ -14,7 +14,7 @@ from cacheserver.storage.redis_url import Tls
 
 @asynccontextmanager
 async def open_connection(
-    url: str | None, *, data_dir: Path, prefix: str, tls: Tls
+    url: str | None, *, data_dir: Path, prefix: str, tls: Tls, replicas: int | None = None
 ) -> AsyncIterator[Connection]:
     """Yield a connection to `url`, else to the embedded store of `data_dir`.
 
@@ -25,7 +25,7 @@ async def open_connection(
         place = url or store.running_url(data_dir)
         if place is None:
             place = await stack.enter_async_context(store.EmbeddedStore(data_dir))
-        redis = connection.connect(place, tls=tls, prefix=prefix)
+        redis = connection.connect(place, tls=tls, prefix=prefix, replicas=replicas)
         stack.push_async_callback(redis.aclose)
         await connection.check_reachable(redis, place)
         await connection.check_server(redis, prefix=prefix)

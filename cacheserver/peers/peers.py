@@ -15,16 +15,24 @@ from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from contextvars import ContextVar
 from dataclasses import dataclass
+from functools import partial
 from itertools import groupby
-from typing import Final, Protocol, TypeAlias
+from typing import Any, Final, Protocol, TypeAlias
 
 from redis.asyncio.connection import AbstractConnection
+from redis.commands.core import AsyncScript
 
 from cacheserver.core.background import one_round
 from cacheserver.core.errors import StoreError
 from cacheserver.core.single_flight import end
 from cacheserver.peers import scripts
-from cacheserver.storage.connection import PREFIX, Connection, run_script, store_errors
+from cacheserver.storage.connection import (
+    PREFIX,
+    Connection,
+    run_replicated,
+    run_script,
+    store_errors,
+)
 
 logger = logging.getLogger(__name__)
 
@@ -36,6 +44,7 @@ _PAUSE_S: Final = 0.004  # between looks whether all have applied a change
 _PATIENCE_S: Final = 5.0  # for servers that keep their lease and apply nothing
 _READ: Final = 512  # changes read by one round trip
 _RETRY_S: Final = 0.1
+_TAKEOVERS: Final = 5  # of the store by replicas, while one change is made
 _AT_ONCE_S: Final = 0.6  # how long a request waits for a lease that lapsed
 # Goes on while the machine sleeps, where there is such a clock: leases end meanwhile.
 _CLOCK: Final = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
@@ -116,6 +125,7 @@ class Peers:
         self._heard = asyncio.Event()
         self._beat_script = redis.register_script(scripts.BEAT)
         self._leave_script = redis.register_script(scripts.LEAVE)
+        self.note = redis.recent.note  # before a change that a failover must not undo
         self._add = redis.register_script(scripts.ADD)
         self._lagging = redis.register_script(scripts.LAGGING)
         self._seen = redis.register_script(scripts.SEEN)
@@ -141,7 +151,8 @@ class Peers:
     @property
     def held(self) -> bool:
         """Return whether what this server remembers may be trusted now."""
-        return self._clock() < self._trusted_until
+        # A replica that took over may have back what was removed.
+        return self._clock() < self._trusted_until and not self._redis.recent.due
 
     @property
     def many(self) -> bool:
@@ -218,12 +229,21 @@ class Peers:
             except StoreError:
                 self._swallowed("peers")
 
-    async def everywhere(self, kind: str, body: str = "") -> None:
+    async def everywhere(self, kind: str, body: str = "", *, lasting: bool = True) -> None:
         """Tell the other servers of a change that is stored, and wait until it is in force.
 
-        Raises `StoreError` if that is not known: the change is stored, and will be in force.
+        `lasting`: also until the store's replicas have it. Raises `StoreError` if that is not
+        known: the change is stored, and will be in force.
         """
-        id, others, listed = await run_script(self._add, self._prefix, self.name, kind, body)
+        words, recent = (self._prefix, self.name, kind, body), self._redis.recent
+        add = partial(run_replicated if lasting else _run, self._redis, self._add)
+        for _ in range(_TAKEOVERS):
+            await recent.redo(self._redone)
+            id, others, listed = await add(*words)
+            if not recent.due:
+                break  # the primary that made the change made this one too, or it was made again
+        else:
+            raise StoreError("the store changes its primary again and again")
         if self._tasks and not listed:  # as others may not be: the store has lost what it had
             self._complete_from = self._clock() + self._lease_s
         while (unsure_s := self._complete_from - self._clock()) > 0:
@@ -232,13 +252,20 @@ class Peers:
         if others:
             await self._confirmed(id)
 
-    async def confirm(self) -> None:
+    async def confirm(self, *, lasting: bool = True) -> None:
         """Wait until every other server has applied all changes that were made so far.
 
-        For changes whose own script has told of them. Raises `StoreError`.
+        For changes whose own script has told of them. `lasting`: also until the store's replicas
+        have them. Raises `StoreError`.
         """
-        if self.many or not self.held:
-            await self.everywhere("sync")
+        if self.many or not self.held or (lasting and self._redis.replicas):
+            await self.everywhere("sync", lasting=lasting)
+
+    async def _redone(self, kind: str, body: str) -> None:
+        """Have all servers apply a change that was made again."""
+        await self._tell(kind, body)
+        if (listener := self._listeners.get(kind)) is not None:
+            await listener.apply([body])
 
     async def _confirmed(self, id: bytes) -> None:
         patience = self._clock() + _PATIENCE_S
@@ -272,6 +299,7 @@ class Peers:
 
     async def _renew(self) -> None:
         """Renew the lease, unless changes are not heard of here: then it shall lapse."""
+        await self._redis.recent.redo(self._redone)
         if self._clock() - self._heard_at > self._lease_s:
             self._heard.clear()
             await self._tell("sync", "")  # the read of the stream returns at once
@@ -284,6 +312,9 @@ class Peers:
         lease_ms = round(self._lease_s * 1_000)
         words = (self._prefix, self.name, lease_ms, self._applied)
         went_on, self.live = await run_script(self._beat_script, *words)
+        if self._redis.recent.due:  # a replica has taken over since it was looked
+            await self._renew()
+            return
         if not went_on:
             self._is_new = True
             self.term += 1
@@ -355,6 +386,10 @@ class Peers:
         if waited:
             words = (self._prefix, self.name, self._applied)
             await run_script(self._seen, *words)
+
+
+async def _run(_: Connection, script: AsyncScript, *words: str) -> Any:
+    return await run_script(script, *words)
 
 
 def _change(id: bytes, fields: Sequence[bytes]) -> Change:

@@ -38,6 +38,7 @@ class StoreServer:
     url: str = field(repr=False)  # may contain a password
     prefix: str  # of our keys there
     tls: Tls
+    replicas: int | None = None  # that must have a change before it is acknowledged
     sync: DiskSync | None = None
     repairs: Sequence[str] = ()  # sentences on damage that was repaired when it started
 
@@ -62,7 +63,9 @@ async def build(
     Raises `StoreError` if Redis cannot be reached, `SettingsError` if the keys do not fit.
     """
     async with AsyncExitStack() as stack:
-        redis = connection.connect(server.url, tls=server.tls, prefix=server.prefix)
+        redis = connection.connect(
+            server.url, tls=server.tls, prefix=server.prefix, replicas=server.replicas
+        )
         redis.health.hung = metrics.swallowed
         stack.push_async_callback(redis.aclose)
         await _reached(redis, server.url, server.prefix)

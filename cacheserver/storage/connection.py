@@ -19,11 +19,12 @@ from redis.commands.core import AsyncScript
 from redis.exceptions import NoScriptError, RedisError, ResponseError
 from redis.exceptions import TimeoutError as TimedOut
 
-from cacheserver.core.errors import SettingsError, StoreError
+from cacheserver.core.errors import NotReplicated, SettingsError, StoreError
 from cacheserver.storage import node_url, primary, redis_url, unreachable
 from cacheserver.storage.deadline import StoreHealth
 from cacheserver.storage.primary import NoPrimary, Primary
 from cacheserver.storage.primary_views import SLOTS
+from cacheserver.storage.recent_changes import RecentChanges
 from cacheserver.storage.redis_url import Tls
 from cacheserver.storage.shared_connection import SharedConnection
 
@@ -39,8 +40,11 @@ class Client(Redis):
         connection_pool: BlockingConnectionPool,
         primary: Primary | None = None,
         script_key: str | None = None,
+        replicas: int = 0,
     ) -> None:
         """`primary` leads the pool's connections; None: the pool's URL does.
+
+        `replicas` is how many must have a change before it is acknowledged (`run_replicated`).
 
         `script_key` is declared by each script, so that a node of a cluster that does not serve its
         slot refuses it before it runs.
@@ -48,6 +52,8 @@ class Client(Redis):
         super().__init__(connection_pool=connection_pool)
         self.auto_close_connection_pool = True
         self.primary = primary
+        self.replicas = replicas
+        self.recent = RecentChanges(primary)
         self.health = StoreHealth(self._probe)
         self._script_key = script_key
         timeout_s = connection_pool.connection_kwargs["socket_timeout"]
@@ -130,6 +136,7 @@ Connection: TypeAlias = Client
 
 PREFIX = "cs1:"  # of every key; 1 is the layout version, so two layouts can coexist
 SCHEMA = 1
+_REPLICATED_MS = 1_000  # for replicas to have a change; in a network they take some
 RESTORING = "restoring"  # a key that exists while a backup is being restored
 OLDEST = (6, 2)  # SET ... PXAT, GETDEL and effect replication of scripts; Valkey reports 7.2
 
@@ -139,14 +146,16 @@ def connect(
     *,
     tls: Tls | None = None,
     prefix: str = PREFIX,
+    replicas: int | None = None,
     timeout_s: float = 2.0,
     max_connections: int = 32,
 ) -> Connection:
     """Return a client for `url`. It connects on first use; `aclose` closes it.
 
     `tls` names the files for `rediss`. `prefix`, of all keys, says which node of a cluster is
-    theirs. `timeout_s` is short: a request that waits longer would have been faster as a miss.
-    Raises `SettingsError` for an invalid URL or file.
+    theirs. `replicas` must have a change before it is acknowledged; None: one, where there are
+    replicas by the URL. `timeout_s` is short: a request that waits longer would have been faster
+    as a miss. Raises `SettingsError` for an invalid URL or file.
     """
     redis_url.check_url(url)
     files = redis_url.tls_arguments(tls) if tls is not None and redis_url.speaks_tls(url) else {}
@@ -166,12 +175,13 @@ def connect(
     except ValueError:  # its text may contain a part of the URL
         raise SettingsError("`CACHESERVER_REDIS_URL`: it cannot be read") from None
     if nodes is None:
-        return Client(connection_pool=pool)
+        return Client(connection_pool=pool, replicas=replicas or 0)
     found = Primary(nodes, files, prefix=prefix)
     pool.connection_class = primary.connection_class(nodes)
     pool.connection_kwargs["primary"] = found
     key = f"{prefix}schema" if found.clustered else None  # it always exists
-    return Client(connection_pool=pool, primary=found, script_key=key)
+    replicas = 1 if replicas is None else replicas
+    return Client(connection_pool=pool, primary=found, script_key=key, replicas=replicas)
 
 
 async def check_reachable(redis: Connection, url: str) -> None:
@@ -238,6 +248,50 @@ async def run_script(script: AsyncScript, *words: str | bytes | float) -> Any:
             return await script.registered_client.execute_command("EVALSHA", script.sha, 0, *words)
         except NoScriptError:
             return await script(args=words)
+
+
+async def run_replicated(redis: Connection, script: AsyncScript, *words: str) -> Any:
+    """Run a script and return its reply once `redis.replicas` have what it wrote.
+
+    They have then all that was written before, too. Raises `NotReplicated` and `StoreError`.
+    """
+    if not redis.replicas:
+        return await run_script(script, *words)
+    with store_errors():
+        async with redis.pipeline(transaction=False) as pipe:
+            pipe.execute_command("EVAL", script.script, 0, *words)
+            pipe.execute_command("WAIT", redis.replicas, _REPLICATED_MS)
+            reply, have = await pipe.execute()
+    if have < redis.replicas:
+        raise NotReplicated(
+            f"the change is made, and {have} of {redis.replicas} replicas have it: it is lost if "
+            "the primary dies now. Make it again once the replicas follow"
+        )
+    return reply
+
+
+REPLICAS_DO = (
+    "Bring the replicas back: until then purges, erasures, revocations and changed bars are "
+    "answered 503 (`CACHESERVER_REDIS_REPLICAS`)."
+)
+
+
+async def lacks_replicas(redis: Connection) -> str | None:
+    """Return what is found where fewer replicas follow than must have a change; else None.
+
+    Raises `StoreError`.
+    """
+    if not redis.replicas:
+        return None
+    info = await command(redis, "INFO", "replication")
+    following = sum(
+        isinstance(one, dict) and one.get("state") == "online"
+        for name, one in info.items()
+        if name.startswith("slave")
+    )
+    if following >= redis.replicas:
+        return None
+    return f"{following} of {redis.replicas} replicas follow"
 
 
 async def check_server(redis: Connection, *, prefix: str = PREFIX) -> None:

@@ -67,6 +67,8 @@ class Primary:
     def __init__(self, url: NodeUrl, arguments: dict[str, Any], *, prefix: str) -> None:
         """`arguments` are redis-py's for the files of TLS."""
         self.address: Address | None = None  # as of the last look
+        self.generation = 0  # counts how often the data became those of another server
+        self._history = b""  # Redis' name for what the primary has replicated, and its ancestors
         self._url = url
         self._arguments = arguments
         self._slot = primary_views.slot_of(prefix)
@@ -96,6 +98,15 @@ class Primary:
         self._connections.add(connection)
         if self._watching is None and not self.clustered:
             self._watching = asyncio.create_task(self._watch(), name="store:sentinels")
+
+    def follow(self, history: bytes) -> None:
+        """Note the history that a connection leads to, and close those to another one."""
+        if history != self._history:
+            self._history = history
+            self.generation += 1
+            for one in list(self._connections):
+                if isinstance(one, ToPrimary) and one.history not in (b"", history):
+                    one.abort()
 
     def doubt(self) -> None:
         """Note that a server said that it is not the one to ask."""
@@ -243,6 +254,7 @@ class ToPrimary(AbstractConnection):
     def __init__(self, *, primary: Primary, **options: Any) -> None:
         super().__init__(**options)
         self.primary = primary
+        self.history = b""
         self._opened: asyncio.Transport | None = None
 
     @property
@@ -254,6 +266,7 @@ class ToPrimary(AbstractConnection):
             self._opened.abort()
 
     async def _connect(self) -> None:
+        self.history = b""
         self.host, self.port = await self.primary.locate()
         await super()._connect()  # type: ignore[safe-super, no-untyped-call]
         writer = self._writer
@@ -267,6 +280,8 @@ class ToPrimary(AbstractConnection):
         found = await self.read_response()
         if b"role:master" not in found:
             raise NoPrimary(Unsettled("the server that should be the primary is a replica"))
+        self.history = found.partition(b"master_replid:")[2].split(maxsplit=1)[0]
+        self.primary.follow(self.history)
 
     async def read_response(self, *args: Any, **options: Any) -> Any:
         try:

@@ -12,6 +12,7 @@ import secrets
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from typing import Any, Final, Literal, TypeAlias
 
 import orjson
@@ -119,7 +120,9 @@ class AdminKeys:
         """
         for digest, key in (await self._records()).items():
             if key.id == key_id:
-                await command(self._redis, "HDEL", self._keys, digest)
+                remove = partial(command, self._redis, "HDEL", self._keys, digest)
+                self._redis.recent.note(remove, "adminkeys")
+                await remove()
                 await command(self._redis, "HDEL", self._used, key_id)
                 self._found.forget(digest)
                 await self._told("adminkeys")

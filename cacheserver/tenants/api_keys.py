@@ -30,7 +30,7 @@ from cacheserver.core.background import BackgroundWork
 from cacheserver.core.errors import BadRequest, NotFound, StoreError
 from cacheserver.core.rules.limits import Limits
 from cacheserver.peers.peers import Told, nobody
-from cacheserver.storage.connection import PREFIX, Connection, store_errors
+from cacheserver.storage.connection import PREFIX, Connection, command, store_errors
 from cacheserver.tenants.access import Access
 from cacheserver.tenants.api_key import ApiKey, KeyRole, decode, digest_of, encode
 from cacheserver.tenants.grace_cache import FRESH_S, GRACE_S, GraceCache
@@ -314,6 +314,8 @@ class ApiKeys:
         `known` are digests that must be there still. Raises `NotFound` if one is not: a key that
         was revoked or rotated meanwhile does not come back.
         """
+        if gone := [digest for digest, key in records.items() if key is None]:
+            self._redis.recent.note(lambda: command(self._redis, "HDEL", self._keys, *gone), "keys")
         with store_errors():
             while not await self._written(records, list(known)):
                 pass  # another key was written at the same moment

@@ -78,6 +78,7 @@ async def connected(settings: Settings) -> AsyncIterator[Connection]:
         data_dir=settings.data_dir,
         prefix=settings.redis_prefix,
         tls=config.tls(settings),
+        replicas=settings.redis_replicas,
     ) as redis:
         yield redis
     if unserved:  # a key in another store than the server's is one that the server does not know

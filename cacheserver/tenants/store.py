@@ -10,6 +10,7 @@ import secrets
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
@@ -196,7 +197,9 @@ class Tenants(ApiKeys):
             # With the store's key: settings stay when everything else of a tenant is erased.
             sealed = self._sealer.seal("settings", STORE, tenant, tenant_json.encode(after.own))
             known = None if anew else before.tenant
-            if await self._replace(record, sealed, known, after.tenant, who, undoes):
+            make = partial(self._replace, record, sealed, known, after.tenant, who, undoes)
+            self._redis.recent.note(make, "tenants", tenant)
+            if await make():
                 self._read.forget(tenant)
                 await self._told("tenants", tenant)
                 return after
@@ -248,13 +251,7 @@ class Tenants(ApiKeys):
                     return False
                 pipe.multi()  # type: ignore[no-untyped-call]
                 self.bar_history.append(
-                    pipe,
-                    before,
-                    after,
-                    self._defaults.bar,
-                    who=who,
-                    now=self._now(),
-                    undoes=undoes,
+                    pipe, before, after, self._defaults.bar, who=who, now=self._now(), undoes=undoes
                 )
                 pipe.hset(self._tenants, after.name, sealed)
                 try:

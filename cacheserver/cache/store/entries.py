@@ -260,7 +260,7 @@ class Entries:
             self._left(dropped)
             turns += 1
         if status == 3 or turns > 1:  # others may serve from memory what this one replaces
-            await self.hot.confirm()
+            await self.hot.confirm(lasting=False)
         return bool(status)
 
     def touch(self, entry: Entry, saved: Nanodollars = 0) -> None:
@@ -273,7 +273,7 @@ class Entries:
         """Purge one entry of `tenant`; returns how many there were: 0 or 1."""
         group = key_groups.entry_group(tenant, entry_id)
         now = repr(self._clock())
-        found = await self.hot.change(self._purge_id, tenant, entry_id, group, now, MARKER_S)
+        found = await self.hot.remove(self._purge_id, tenant, entry_id, group, now, MARKER_S)
         if found:
             self._tell([entry_id])
         await self.hot.confirm()
@@ -307,22 +307,25 @@ class Entries:
 
     async def purge_group(self, group: str) -> int:
         """Purge a group of `storage.key_groups`; returns how many entries it had."""
-        now, cursor, total = repr(self._clock()), b"0", 0
+        self._redis.recent.note(lambda: self._purge_all(group))
+        total = await self._purge_all(group)
+        await self.hot.confirm()
+        return total
+
+    async def _purge_all(self, group: str) -> int:
+        words, cursor, total = (group, repr(self._clock()), MARKER_S), b"0", 0
         while True:
-            cursor, *dropped = await self.hot.change(
-                self._purge, group, now, MARKER_S, cursor, _STEP
-            )
+            cursor, *dropped = await self.hot.change(self._purge, *words, cursor, _STEP)
             self._tell([entry_id.decode() for entry_id in dropped])
             total += len(dropped)
             if cursor == b"0":
-                await self.hot.confirm()
                 return total
 
     async def purge_ids(self, ids: Sequence[str]) -> int:
         """Purge these entries; returns how many of them were still there."""
         total = 0
         for start in range(0, len(ids), _STEP):
-            dropped = await self.hot.change(self._purge_ids, *ids[start : start + _STEP])
+            dropped = await self.hot.remove(self._purge_ids, *ids[start : start + _STEP])
             self._tell([entry_id.decode() for entry_id in dropped])
             total += len(dropped)
         await self.hot.confirm()

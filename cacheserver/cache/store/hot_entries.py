@@ -100,9 +100,17 @@ class HotEntries:
         finally:
             self._changes += 1
 
-    async def confirm(self) -> None:
-        """Wait until no server serves what was changed from its memory. Raises `StoreError`."""
-        await self._peers.confirm()
+    async def remove(self, script: AsyncScript, *words: str | bytes | float) -> Any:
+        """Run a script that removes entries, as `change` does; again if a failover loses it."""
+        self._peers.note(lambda: self.change(script, *words))
+        return await self.change(script, *words)
+
+    async def confirm(self, *, lasting: bool = True) -> None:
+        """Wait until no server serves what was changed from its memory.
+
+        `lasting`: also until a replica of the store has the change. Raises `StoreError`.
+        """
+        await self._peers.confirm(lasting=lasting)
 
     def close(self) -> None:
         """Drop everything."""

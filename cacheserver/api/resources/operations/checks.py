@@ -16,7 +16,7 @@ from cacheserver.core.background import Rounds, rounds_of
 from cacheserver.core.errors import StoreError
 from cacheserver.core.times import iso
 from cacheserver.observability.store_sizes import StoreSizes
-from cacheserver.storage.connection import command
+from cacheserver.storage.connection import REPLICAS_DO, command, lacks_replicas
 
 Status: TypeAlias = Literal["ok", "degraded", "failed"]
 
@@ -84,16 +84,19 @@ async def _store(parts: Components) -> dict[str, Any]:
     began = time.perf_counter()
     try:
         await parts.entries.entries.probe()
+        ms = round((time.perf_counter() - began) * 1_000, 1)
+        lacking = await lacks_replicas(parts.host.store.redis)
     except StoreError:
         do = "See that Redis or Valkey runs and takes writes; the log names what it answered."
         return check("store", "failed", "it does not take writes", do)
-    ms = round((time.perf_counter() - began) * 1_000, 1)
     do = "Bring the store nearer to the server, or look at what else uses its machine."
     state = parts.host.store.watch.state()
     lost = state.lost_at
     if lost is not None and parts.clock() - lost < _DAY_S:
         do = "Restore a backup, if the store was not emptied on purpose."
         return check("store", "degraded", f"it lost data at {iso(lost)}", do, write_ms=ms)
+    if lacking is not None:
+        return check("store", "degraded", lacking, REPLICAS_DO, write_ms=ms)
     return check(
         "store", "degraded" if ms > _SLOW_MS else "ok", f"a write took {ms} ms", do, write_ms=ms
     )

@@ -17,7 +17,7 @@ from cacheserver.ledger.writer import Ledger
 from cacheserver.storage.connection import Connection, command, connect
 from cacheserver.storage.stored_row import Details
 from tests.ledger.rows import AT, row
-from tests.redis_servers import losing_replies
+from tests.redis_servers import ENGINES, losing_replies, serving
 
 
 class Log(DecisionLog):
@@ -385,16 +385,28 @@ async def test_beyond_the_most_bytes_the_oldest_decisions_go(
     await log.close()
 
 
-async def test_what_is_counted_is_what_the_store_takes(redis: Connection, prefix: str) -> None:
-    log = Log(redis, prefix=prefix)
-    before = int((await redis.info("memory"))["used_memory"])
-    for number in range(5_000):
-        log.record("acme", f"dec_{number:032x}", "y" * 1_000)
-    await log.flush()
-    rows = int(await command(redis, "GET", f"{prefix}lrb"))  # of the ledger, which counts them
-    taken = int((await redis.info("memory"))["used_memory"]) - before - rows
-    assert (await held(redis, prefix))[0] == pytest.approx(taken, rel=0.1)
-    await log.close()
+async def _memory(redis: Connection) -> int:
+    """The bytes in use but for buffers of connections, which last for seconds."""
+    found = await redis.info("memory")
+    return int(found["used_memory"]) - int(found["mem_clients_normal"])
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+async def test_what_is_counted_is_what_the_store_takes(engine: str, prefix: str) -> None:
+    with serving(ENGINES[engine]) as url:  # of its own: what other tests left ends meanwhile
+        redis = connect(url)
+        log = Log(redis, prefix=prefix)
+        before = await _memory(redis)
+        for number in range(5_000):
+            log.record("acme", f"dec_{number:032x}", "y" * 1_000)
+        await log.flush()
+        rows = int(await command(redis, "GET", f"{prefix}lrb"))  # of the ledger, which counts them
+        taken = await _memory(redis) - before - rows
+        counted = (await held(redis, prefix))[0]
+        # The embedded store is measured; Redis 8 takes a sixth more a key.
+        assert counted == pytest.approx(taken, rel=0.1 if engine == "valkey" else 0.2)
+        await log.close()
+        await redis.aclose()
 
 
 async def test_decisions_whose_day_is_over_are_counted_no_more(

@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import math
+import random
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -21,6 +22,7 @@ from scripts.chaos_run.history import (
     Turn,
     tag_of,
 )
+from scripts.chaos_run.processes import Server
 from scripts.chaos_run.reading import read
 
 # Of calls that are left at once: what they may have cost excuses no charge of others.
@@ -47,26 +49,40 @@ class Tenant:
 
 
 class Caller:
-    """Client that follows the server's current address."""
+    """Client of one of the servers, drawn for each request; it follows their addresses."""
 
     def __init__(
         self,
         http: httpx2.AsyncClient,
         history: History,
+        servers: Sequence[Server],
         *,
-        url: Callable[[], str],
-        lost_s: Callable[[], float],
+        seed: int,
+        lag_s: Callable[[], float],
     ) -> None:
-        """`lost_s` is how long the server and this process were held until now, in all."""
+        """`lag_s` is how long this process was kept from its work until now, in all."""
         self.http = http
         self.history = history
-        self._url = url
-        self._lost_s = lost_s
+        self.servers = servers
+        self._lag_s = lag_s
+        self._draw = random.Random(f"servers {seed}")
 
     @property
     def url(self) -> str:
-        """The address that the server listens at now."""
-        return self._url()
+        """The address that one of the servers listens at now."""
+        return self._any().url
+
+    def _any(self) -> Server:
+        return self._draw.choice(self.servers)
+
+    def _lost_s(self, server: Server) -> float:
+        return server.lost_s + self._lag_s()
+
+    async def ask_each(self, tenant: Tenant, namespace: str, question: str, **how: Any) -> None:
+        """Ask the same at every server at the same time."""
+        await asyncio.gather(
+            *(self.ask(tenant, namespace, question, at=each, **how) for each in self.servers)
+        )
 
     async def ask(
         self,
@@ -82,8 +98,10 @@ class Caller:
         ttl_s: int | None = None,
         limit_s: float = MISS_LIMIT_S,
         probe: bool = False,
+        at: Server | None = None,
     ) -> Exchange:
         """Ask and note. With `control` as `Cache-Control`, within the conversation `talk`."""
+        server = at or self._any()
         headers = self._head(tenant, namespace)
         if talk is None:
             headers["x-cache-tags"] = tag_of(question)
@@ -115,10 +133,11 @@ class Caller:
             refresh=control == "no-cache",
             probe=probe,
             off=off,
+            server=server.number,
         )
-        lost = self._lost_s()
-        got = await self._post(path, body, headers)
-        event = replace(event, end=time.time(), lost_s=self._lost_s() - lost)
+        lost = self._lost_s(server)
+        got = await self._post(f"{server.url}{path}", body, headers)
+        event = replace(event, end=time.time(), lost_s=self._lost_s(server) - lost)
         if got is not None:
             event = read(event, got, stream=stream)
             if talk is not None and event.content and "x-cache-conversation" not in got.headers:
@@ -142,10 +161,10 @@ class Caller:
         }
 
     async def _post(
-        self, path: str, body: Mapping[str, Any], headers: Mapping[str, str]
+        self, url: str, body: Mapping[str, Any], headers: Mapping[str, str]
     ) -> httpx2.Response | None:
         try:
-            return await self.http.post(f"{self.url}{path}", json=body, headers=headers)
+            return await self.http.post(url, json=body, headers=headers)
         except httpx2.HTTPError:
             return None
 
@@ -155,9 +174,9 @@ class Caller:
         if secret:
             headers["cache-control"] = "no-store"
         body = self._body(tenant, namespace, question, secret=secret) | {"stream": True}
-        started = time.time()
+        started, server = time.time(), self._any()
         with contextlib.suppress(httpx2.HTTPError):
-            url = f"{self.url}/v1/messages"
+            url = f"{server.url}/v1/messages"
             async with self.http.stream("POST", url, json=body, headers=headers) as response:
                 async for _ in response.aiter_raw():
                     break
@@ -173,6 +192,7 @@ class Caller:
                 question,
                 tenant.key_id,
                 lost_s=math.inf,
+                server=server.number,
             )
         )
 
@@ -202,11 +222,12 @@ class Caller:
         `right` are the statuses that may come, beside those of a server that has no time or no
         store just now.
         """
-        started, lost = time.time(), self._lost_s()
+        started, server = time.time(), self._any()
+        lost = self._lost_s(server)
         try:
             got = await self.http.request(
                 method,
-                f"{self.url}{path}",
+                f"{server.url}{path}",
                 content=body if isinstance(body, bytes) else None,
                 json=None if isinstance(body, bytes) else body,
                 headers={"x-api-key": key, **(headers or {})},
@@ -223,7 +244,7 @@ class Caller:
                 what or f"{method} {path}",
                 None if got is None else got.status_code,
                 limit_s,
-                self._lost_s() - lost,
+                self._lost_s(server) - lost,
                 None if got is None else got.headers.get("request-id"),
                 wrong,
             )

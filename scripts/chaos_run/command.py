@@ -18,6 +18,8 @@ from scripts.chaos_run import schedule
 from scripts.chaos_run.report import lines
 from scripts.chaos_run.run import chaos
 
+MOST_SERVERS = 16  # processes of one machine
+
 
 def main() -> None:
     parser = argparse.ArgumentParser(
@@ -29,10 +31,18 @@ def main() -> None:
         "--store", choices=("embedded", "own"), default="embedded", help="own: a Valkey beside it"
     )
     parser.add_argument(
-        "--only", nargs="+", metavar="FAULT", choices=(*schedule.HARD, *schedule.UPSTREAM)
+        "--servers", type=int, default=1, help="several share a Valkey, each by a line of its own"
+    )
+    parser.add_argument(
+        "--only",
+        nargs="+",
+        metavar="FAULT",
+        choices=(*schedule.HARD, *schedule.SEVERAL, *schedule.UPSTREAM),
     )
     parser.add_argument("--keep", type=Path, help="leave logs and data in this folder")
     args = parser.parse_args()
+    if not 1 <= args.servers <= MOST_SERVERS:
+        parser.error(f"--servers is 1 to {MOST_SERVERS}")
     seed = random.SystemRandom().randrange(10**6) if args.seed is None else args.seed
     print(f"seed {seed}", flush=True)
     # Exit through `finally`: a server that is held by SIGSTOP would otherwise stay for ever.
@@ -42,6 +52,7 @@ def main() -> None:
             seed=seed,
             seconds=args.seconds,
             own_store=args.store == "own",
+            servers=args.servers,
             kinds=tuple(args.only) if args.only else None,
             keep=args.keep,
         )

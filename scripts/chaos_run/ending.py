@@ -46,7 +46,7 @@ async def look(rig: Rig) -> Counter[str]:
 
 async def books(rig: Rig) -> None:
     """Note the ledger and the invoice."""
-    url = f"{rig.server.url}/v1/usage/export?format=jsonl"
+    url = f"{rig.caller.url}/v1/usage/export?format=jsonl"
     got = await rig.http.get(url, headers={"x-api-key": ADMIN_KEY})
     got.raise_for_status()
     rig.history.rows = [json.loads(line) for line in got.text.splitlines()]
@@ -59,22 +59,26 @@ async def emptied(rig: Rig) -> str | None:
 
     Returns a sentence if nobody noticed that the store was emptied.
     """
-    url = rig.store.url if rig.store is not None else rig.server.store_url
+    url = rig.store.url if rig.store is not None else rig.servers[0].store_url
     started = time.time()
     async with Redis.from_url(url) as store:
         await store.flushall()
     known = [*rig.tenants, rig.thrifty]
-    rig.history.revoked += [Revoked(started, time.time(), tenant.key_id) for tenant in known]
+    settled = time.time() + SETTLED_S * rig.scale
+    rig.history.revoked += [Revoked(started, settled, tenant.key_id) for tenant in known]
     until = started + NOTICED_S * rig.scale
     line = r'^cacheserver_swallowed_total\{site="store-lost"\} ([1-9]\S*)'
-    while (noticed := await rig.gauge(line)) is None and time.time() < until:
-        await _knock(rig, NOBODY)
-        await asyncio.sleep(0.3)
+    for server in rig.servers:
+        while (noticed := await rig.gauge(server, line)) is None and time.time() < until:
+            await _knock(rig, NOBODY)
+            await asyncio.sleep(0.3)
+        if noticed is None:
+            break
     if (made := await rig.caller.create_key(TENANTS[0])) is not None:
         await rig.caller.revoke(made.key_id)
         known.append(made)
     await _knock(rig, NOBODY)
-    await asyncio.sleep(SETTLED_S * rig.scale + 0.1)
+    await asyncio.sleep(max(0.0, settled - time.time()) + 0.1)
     await _knock(rig, NOBODY, *known)
     if made is None:
         return "after the store was emptied no key could be made"
@@ -82,21 +86,21 @@ async def emptied(rig: Rig) -> str | None:
 
 
 async def without_data(rig: Rig) -> None:
-    """Start the server on a store whose files are gone."""
-    await rig.server.end(signal.SIGTERM)
+    """Start the servers on a store whose files are gone."""
+    await rig.end(signal.SIGTERM)
     if rig.store is not None:
         await rig.store.end(signal.SIGKILL)
         shutil.rmtree(rig.store.folder)
         rig.store.folder.mkdir()
         await rig.store.serve()
     else:
-        shutil.rmtree(rig.server.data / "store")
-    await rig.server.serve()
-    await rig.server.ready(rig.http, NOTICED_S * rig.scale)
+        shutil.rmtree(rig.servers[0].data / "store")
+    await rig.serve()
+    await rig.ready(NOTICED_S * rig.scale)
     await _knock(rig, NOBODY, *rig.tenants)
 
 
 async def _knock(rig: Rig, *tenants: Tenant) -> None:
-    """Ask as somebody who may not."""
+    """Ask every server as somebody who may not."""
     for tenant in tenants:
-        await rig.caller.ask(tenant, "default", "What is the capital of France")
+        await rig.caller.ask_each(tenant, "default", "What is the capital of France")

@@ -8,15 +8,16 @@ import os
 import random
 import signal
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 
-from scripts.chaos_run import disk
+from scripts.chaos_run import disk, schedule
 from scripts.chaos_run.history import Fault, History
 from scripts.chaos_run.processes import Claude, OwnStore, Server
 from scripts.chaos_run.proxy import Proxy
 from scripts.chaos_run.schedule import Planned
+from scripts.chaos_run.store_line import StoreLine
 
 _DAMAGE: dict[str, Callable[[Path, random.Random], None]] = {
     "zero-tail": disk.zero_tail,
@@ -33,75 +34,119 @@ class Faults:
         self,
         history: History,
         *,
-        server: Server,
+        servers: Sequence[Server],
         claude: Claude,
         proxy: Proxy,
         store: OwnStore | None,
+        lines: Sequence[StoreLine] = (),
         seed: int,
     ) -> None:
+        """`lines` are those of the servers to their store, in their order."""
         self._history = history
-        self._server = server
+        self._servers = servers
+        self._lines = lines
         self._claude = claude
         self._proxy = proxy
         self._store = store
         self._draw = random.Random(f"faults {seed}")
+        self._draw_server = random.Random(f"victims {seed}")
         self._calm = asyncio.Event()
         self._calm.set()
         self._upstream = asyncio.Lock()
 
     @asynccontextmanager
-    async def _noted(self, kind: str) -> AsyncIterator[None]:
-        started = time.time()
+    async def _noted(self, kind: str, *servers: Server) -> AsyncIterator[None]:
+        started, met = time.time(), tuple(each.number for each in servers if each.number)
         try:
             yield
         finally:
-            self._history.faults.append(Fault(started, time.time(), kind))
+            self._history.faults.append(Fault(started, time.time(), kind, met))
 
     async def hard(self, planned: Planned) -> float:
-        """One fault of the server or its store, from its beginning to its end.
+        """One fault of a server or its store, from its beginning to its end.
 
         Returns how long an orderly end took, 0 where there was none. Raises `DidNotStart`.
         """
-        async with self._noted(planned.kind):
+        server = self._draw_server.choice(self._servers)
+        if planned.kind in schedule.SEVERAL:
+            await self._several(planned, server)
+            return 0.0
+        of_store = planned.kind in ("kill-store", "stop-store")
+        async with self._noted(planned.kind, *(() if of_store else (server,))):
             match planned.kind:
                 case "kill-server":
-                    await self._server.end(signal.SIGKILL)
+                    await server.end(signal.SIGKILL)
                     await asyncio.sleep(planned.for_s / 4)
-                    await self._server.serve()
+                    await server.serve()
                 case "stop-server":
-                    self._server.hold()
-                    await asyncio.sleep(planned.for_s)
-                    self._server.resume()
+                    await self._stopped(planned.for_s, server)
                 case "kill-store":
                     await self._kill_store(planned.for_s)
                 case "stop-store":
                     await self._stop_store(planned.for_s)
                 case "slow-disk" | "full-disk":
-                    with self._server.bad_disk(planned.kind[:4]):
+                    with server.bad_disk(planned.kind[:4]):
                         await asyncio.sleep(planned.for_s)
                 case "kill-slow":
                     # What was acknowledged while a sync was under way is what a kill could lose.
-                    with self._server.bad_disk("slow"):
+                    with server.bad_disk("slow"):
                         await asyncio.sleep(planned.for_s)
                         await self._kill_store(0)
                 case _:
-                    took = await self._server.end(signal.SIGTERM)
+                    took = await server.end(signal.SIGTERM)
                     if planned.kind in _DAMAGE:
-                        _DAMAGE[planned.kind](self._server.data, self._draw)
-                    await self._server.serve()
+                        _DAMAGE[planned.kind](server.data, self._draw)
+                    await server.serve()
                     return took
         return 0.0
+
+    async def _several(self, planned: Planned, server: Server) -> None:
+        """One fault of servers that share a store, from its beginning to its end."""
+        match planned.kind:
+            case "drop-lines":
+                async with self._noted(planned.kind):
+                    for line in self._lines:
+                        line.drop()
+            case "stop-others":
+                others = [each for each in self._servers if each is not server]
+                async with self._noted(planned.kind, *others):
+                    await self._stopped(planned.for_s, *others)
+            case "stop-and-cut":
+                # It comes to itself after its lease, and cannot ask the store what it missed.
+                async with self._noted(planned.kind, server), self._line(server, "hold"):
+                    await self._stopped(planned.for_s, server)
+                    await asyncio.sleep(planned.for_s)
+            case kind:
+                mode = kind.removesuffix("-line")
+                async with self._noted(kind, server), self._line(server, mode):
+                    await asyncio.sleep(planned.for_s)
+
+    @asynccontextmanager
+    async def _line(self, server: Server, mode: str) -> AsyncIterator[None]:
+        line = self._lines[self._servers.index(server)]
+        line.mode = mode
+        try:
+            yield
+        finally:
+            line.mode = ""
+
+    async def _stopped(self, for_s: float, *servers: Server) -> None:
+        for server in servers:
+            server.hold()
+        await asyncio.sleep(for_s)
+        for server in servers:
+            server.resume()
 
     async def _kill_store(self, for_s: float) -> None:
         if self._store is not None:
             await self._store.end(signal.SIGKILL)
             await asyncio.sleep(for_s)
             await self._store.serve()
-        elif (pid := self._server.store_pid) is not None:
+        elif (pid := self._servers[0].store_pid) is not None:
             os.kill(pid, signal.SIGKILL)
 
     async def _stop_store(self, for_s: float) -> None:
-        pid = self._store.pid if self._store is not None else self._server.store_pid
+        pid = self._store.pid if self._store is not None else self._servers[0].store_pid
         if pid is None:
             return
         os.kill(pid, signal.SIGSTOP)

@@ -61,6 +61,7 @@ class Exchange:
     probe: bool = False  # a question after what must be stored, asked while nothing fails
     off: str = ""  # levers that were asked to stay off: whoever differs joins no call
     blank: bool = False  # an answer came that says nothing
+    server: int = 0  # number of the one that was asked; 0: there is one
 
     @property
     def hit(self) -> bool:
@@ -168,17 +169,22 @@ class Fault:
     start: float
     end: float
     kind: str
+    servers: tuple[int, ...] = ()  # numbers of those that it met; empty: all
 
     def overlaps(self, start: float, end: float) -> bool:
         return self.start < end and start < self.end
 
+    def meets(self, server: int) -> bool:
+        """Return whether the fault was one of this server, of its store or of all."""
+        return not self.servers or server in self.servers
+
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """Memory, files and tasks of the server at a moment. A life is one process of it."""
+    """Memory, files and tasks of a server at a moment. A life is one process."""
 
     at: float
-    life: int
+    life: tuple[int, int]  # number of the server, and how often it was started
     rss: int  # bytes
     descriptors: int
     tasks: int | None

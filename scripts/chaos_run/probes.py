@@ -9,13 +9,14 @@ import time
 from scripts.chaos_run.caller import HIT_LIMIT_S
 from scripts.chaos_run.history import Exchange
 from scripts.chaos_run.rig import SLOTS, Rig
-from scripts.chaos_run.traffic import TALK
+from scripts.chaos_run.traffic import PLACES, SPELLINGS, TALK
 
 TRIES = 10  # half a second apart: a store that hangs for a moment loses nothing
 AT_ONCE = 6
 # A circuit breaker that saw several outages in a row stays open for up to a minute.
 COMES_BACK_S = 70.0
 LEAVES_S = 0.5
+SEEN_S = 5.0  # a server hears of another's answer in milliseconds; a busy machine has its stalls
 OTHERS_S = 3.0  # a miss, after other callers left theirs: less than Claude may take
 
 
@@ -79,7 +80,38 @@ class Probes:
                 if time.monotonic() > until:
                     return f"{tenant.name} gets {got.status} {got.reason} though nothing fails"
                 await asyncio.sleep(0.5)
-        return await self._after_others()
+        return await self._seen_by_all() or await self._after_others()
+
+    async def _seen_by_all(self) -> str | None:
+        """Have one server answer a question, and ask each in other words until it has a hit."""
+        servers = self._rig.servers
+        if len(servers) == 1:
+            return None
+        tenant, first = self._rig.tenants[0], self._draw.choice(servers)
+        self._new += 1
+        namespace, place = f"seen-{self._new}", self._draw.choice(PLACES)
+        ask, (one, other) = self._rig.caller.ask, SPELLINGS
+        got = await ask(tenant, namespace, one.format(place), at=first)
+        until = time.monotonic() + SEEN_S * self._rig.scale
+        for server in servers:
+            while True:
+                got = await ask(
+                    tenant,
+                    namespace,
+                    other.format(place),
+                    control="only-if-cached",
+                    limit_s=HIT_LIMIT_S,
+                    at=server,
+                )
+                if got.outcome == "semantic":
+                    break
+                if time.monotonic() > until:
+                    return (
+                        f"server {server.number} does not find by similarity what server "
+                        f"{first.number} stored {SEEN_S:.0f} s ago: {got.status} {got.reason}"
+                    )
+                await asyncio.sleep(0.02)
+        return None
 
     async def _after_others(self) -> str | None:
         """Have a tenant's callers leave while Claude says nothing; another's question after it."""

@@ -117,7 +117,17 @@ class Claude(Process):
 class Server(Process):
     """The server under test. Its embedded store is its child."""
 
-    def __init__(self, folder: Path, settings: Mapping[str, str], *, shim: Path | None) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        settings: Mapping[str, str],
+        *,
+        shim: Path | None = None,
+        number: int = 0,
+    ) -> None:
+        """`number` tells servers on one store apart, from 1; 0: it is the only one."""
+        folder.mkdir(parents=True, exist_ok=True)
+        self.number = number
         self.data = folder / "data"
         self.disk = folder / "disk"  # files beside it tell the shim what goes wrong
         kept = {

@@ -20,7 +20,8 @@ def lines(outcome: Outcome) -> Iterator[str]:
         for event in asked
     )
     yield (
-        f"seed {outcome.seed}, {outcome.seconds:.0f} s, limits x {outcome.scale:.1f}: "
+        f"seed {outcome.seed}, {outcome.seconds:.0f} s, servers {outcome.servers}, "
+        f"limits x {outcome.scale:.1f}: "
         f"{len(asked)} questions, {len(history.called)} other requests, "
         f"{sum(event.stored for event in asked)} acknowledged, {outcome.probes} looked for, "
         f"{sum(removed.acknowledged for removed in history.removed)} removals, "

@@ -28,6 +28,7 @@ from scripts.chaos_run.history import History, Sample
 from scripts.chaos_run.operator import Operator
 from scripts.chaos_run.processes import ROOT, Claude, OwnStore, Server
 from scripts.chaos_run.proxy import Proxy
+from scripts.chaos_run.store_line import StoreLine
 
 TENANTS = ("one", "two", "three")
 THRIFTY = "thrifty"
@@ -40,11 +41,11 @@ MOST_SCALE = 10.0
 
 
 class Rig:
-    """A server, its store, the simulated Claude, the line between them, and who asks."""
+    """The servers, their store, the simulated Claude, the lines between them, and who asks."""
 
     tenants: list[Tenant]
     thrifty: Tenant
-    server: Server
+    servers: list[Server]
     claude: Claude
     proxy: Proxy
     store: OwnStore | None = None
@@ -52,8 +53,10 @@ class Rig:
     caller: Operator
     http: httpx2.AsyncClient
 
-    def __init__(self, folder: Path, history: History, *, seed: int) -> None:
+    def __init__(self, folder: Path, history: History, *, seed: int, count: int = 1) -> None:
+        """`count` servers; several share one store that is none of theirs."""
         self.history = history
+        self._count = count
         self.skipped: dict[str, str] = {}
         self.scale = 1.0
         self._folder = folder
@@ -69,37 +72,47 @@ class Rig:
         self.history.passed = self.proxy.passed
         self.proxy.port = await self.claude.serve()
         settings = _settings(await stack.enter_async_context(self.proxy.url()))
-        shim = None
-        if own_store:
-            self.store = OwnStore(self._folder)
-            stack.push_async_callback(self.store.end, signal.SIGKILL)
-            await self.store.serve()
-            settings |= {"redis_url": self.store.url}
+        lines: list[StoreLine] = []
+        store = self.store
+        if own_store or self._count > 1:
+            store = self.store = OwnStore(self._folder)
+            stack.push_async_callback(store.end, signal.SIGKILL)
+            await store.serve()
+            settings |= {"redis_url": store.url}
             reason = "the store is not the server's own"
             self.skipped |= dict.fromkeys(schedule.EMBEDDED_ONLY, reason)
-        elif (shim := disk.shim(self._folder)) is None:
-            reason = "no C compiler, or not Linux: a disk cannot be made slow or full"
-            self.skipped |= dict.fromkeys(schedule.NEEDS_SHIM, reason)
-        self.server = Server(self._folder, settings, shim=shim)
-        stack.push_async_callback(self.server.end, signal.SIGKILL)
+        if store is not None and self._count > 1:
+            self.servers = []
+            for number in range(1, self._count + 1):
+                line = StoreLine(store.socket, seed=self._seed + number)
+                lines.append(line)
+                own = settings | {"redis_url": await stack.enter_async_context(line.url())}
+                folder = self._folder / f"server-{number}"
+                self.servers.append(Server(folder, own, number=number))
+        else:
+            shim = None if own_store else disk.shim(self._folder)
+            if shim is None and not own_store:
+                reason = "no C compiler, or not Linux: a disk cannot be made slow or full"
+                self.skipped |= dict.fromkeys(schedule.NEEDS_SHIM, reason)
+            self.servers = [Server(self._folder, settings, shim=shim)]
+        for server in self.servers:
+            stack.push_async_callback(server.end, signal.SIGKILL)
         limits = httpx2.Limits(max_connections=200)
         http = httpx2.AsyncClient(timeout=GIVE_UP_S, limits=limits)
         self.http = await stack.enter_async_context(http)
-        await self.server.serve()
-        ready = await self.server.ready(self.http, ready_s) is not None
+        await self.serve()
+        ready = await self.ready(ready_s * self._count)
         self.faults = Faults(
             self.history,
-            server=self.server,
+            servers=self.servers,
             claude=self.claude,
             proxy=self.proxy,
             store=self.store,
+            lines=lines,
             seed=self._seed,
         )
         self.caller = Operator(
-            self.http,
-            self.history,
-            url=lambda: self.server.url,
-            lost_s=lambda: self.server.lost_s + self._lag_s,
+            self.http, self.history, self.servers, seed=self._seed, lag_s=lambda: self._lag_s
         )
         rules = {"stale_s": 30, "batching": {"flush_age_s": 1}}
         self.tenants = [await self._tenant(name, rules) for name in TENANTS]
@@ -108,6 +121,19 @@ class Rig:
         self.history.budgets[THRIFTY] = round(THRIFTY_USD * 10**9)
         self.scale = await self._calibrate(self.tenants[0])
         return ready
+
+    async def serve(self) -> None:
+        """Start every server, side by side. Raises `DidNotStart`."""
+        await asyncio.gather(*(server.serve() for server in self.servers))
+
+    async def end(self, how: signal.Signals) -> float:
+        """End every server; return how long the slowest took."""
+        return max(await asyncio.gather(*(server.end(how) for server in self.servers)))
+
+    async def ready(self, within_s: float) -> bool:
+        """Wait until every server is ready; return whether that was in time."""
+        took = await asyncio.gather(*(each.ready(self.http, within_s) for each in self.servers))
+        return None not in took
 
     def _keep_time(self, stack: AsyncExitStack) -> None:
         async def tick() -> None:
@@ -134,18 +160,20 @@ class Rig:
         return min(MOST_SCALE, max(1.0, sorted(took[1:])[-3] / QUIET_HIT_S))
 
     async def sample(self) -> None:
-        """Note what the server takes now."""
-        used = self.server.used()
-        if used is not None:
-            tasks = await self.gauge(r"^cacheserver_tasks (\S+)")
-            number = None if tasks is None else int(tasks)
-            self.history.samples.append(Sample(time.time(), self.server.lives, *used, number))
+        """Note what each server takes now."""
+        for server in self.servers:
+            used = server.used()
+            if used is not None:
+                tasks = await self.gauge(server, r"^cacheserver_tasks (\S+)")
+                number = None if tasks is None else int(tasks)
+                life = (server.number, server.lives)
+                self.history.samples.append(Sample(time.time(), life, *used, number))
 
-    async def gauge(self, line: str) -> float | None:
-        """The number in a line of the server's metrics; None where there is none."""
+    async def gauge(self, server: Server, line: str) -> float | None:
+        """The number in a line of a server's metrics; None where there is none."""
         with contextlib.suppress(httpx2.HTTPError):
             head = {"x-api-key": ADMIN_KEY}
-            page = (await self.http.get(f"{self.server.url}/metrics", headers=head)).text
+            page = (await self.http.get(f"{server.url}/metrics", headers=head)).text
             if (found := re.search(line, page, re.MULTILINE)) is not None:
                 return float(found[1])
         return None

@@ -39,6 +39,7 @@ class Outcome:
 
     seed: int
     seconds: float
+    servers: int = 1
     scale: float = 1.0
     violations: list[Violation] = field(default_factory=list)
     history: History = field(default_factory=History)
@@ -57,6 +58,7 @@ class Run:
         folder: Path,
         *,
         own_store: bool,
+        servers: int = 1,
         kinds: tuple[str, ...] | None = None,
     ) -> None:
         """`kinds` are the faults there may be, all by default."""
@@ -64,7 +66,7 @@ class Run:
         self._history = outcome.history
         self._own = own_store
         self._kinds = kinds
-        self._rig = Rig(folder, outcome.history, seed=outcome.seed)
+        self._rig = Rig(folder, outcome.history, seed=outcome.seed, count=servers)
         self._probes = Probes(self._rig, outcome.seed)
         self._tasks: list[asyncio.Task[None]] = []
 
@@ -102,8 +104,9 @@ class Run:
 
     async def _storm(self) -> None:
         rig, seed = self._rig, self.outcome.seed
-        kinds = self._kinds or (*schedule.HARD, *schedule.UPSTREAM)
-        hard = tuple(k for k in schedule.HARD if k in kinds and k not in rig.skipped)
+        possible = schedule.HARD if len(rig.servers) == 1 else (*schedule.HARD, *schedule.SEVERAL)
+        kinds = self._kinds or (*possible, *schedule.UPSTREAM)
+        hard = tuple(kind for kind in possible if kind in kinds and kind not in rig.skipped)
         upstream = tuple(kind for kind in schedule.UPSTREAM if kind in kinds)
         until = time.monotonic() + self.outcome.seconds
         self._spawn(self._traffic.run())
@@ -135,9 +138,10 @@ class Run:
 
     async def _one(self, planned: schedule.Planned) -> None:
         rig = self._rig
-        if rig.server.pid is None:
-            self._note("died", "the server ended by itself")
-            await rig.server.serve()
+        for server in rig.servers:
+            if server.pid is None:
+                self._note("died", "a server ended by itself")
+                await server.serve()
         took = await rig.faults.hard(planned)
         self._in_time(planned.kind, took)
         await self._be_ready(planned.kind)
@@ -148,7 +152,7 @@ class Run:
             self._note("over-limit", f"{what}: an orderly end took {took:.1f} s")
 
     async def _be_ready(self, after: str) -> None:
-        if await self._rig.server.ready(self._rig.http, READY_S * self._rig.scale) is None:
+        if not await self._rig.ready(READY_S * self._rig.scale):
             self._note("not-ready", f"not ready in time after {after}")
 
     async def _works(self) -> None:
@@ -180,7 +184,7 @@ class Run:
         if (unnoticed := await ending.emptied(rig)) is not None:
             self._note("unnoticed", unnoticed)
         await ending.without_data(rig)
-        self._in_time("the last end", await rig.server.end(signal.SIGTERM))
+        self._in_time("the last end", await rig.end(signal.SIGTERM))
 
 
 async def chaos(
@@ -188,6 +192,7 @@ async def chaos(
     seed: int,
     seconds: float,
     own_store: bool,
+    servers: int = 1,
     kinds: tuple[str, ...] | None = None,
     keep: Path | None = None,
 ) -> Outcome:
@@ -195,8 +200,8 @@ async def chaos(
     with tempfile.TemporaryDirectory(prefix="chaos-") as made:
         folder = keep or Path(made)
         folder.mkdir(parents=True, exist_ok=True)
-        outcome = Outcome(seed, seconds)
-        await Run(outcome, folder, own_store=own_store, kinds=kinds).go()
+        outcome = Outcome(seed, seconds, servers)
+        await Run(outcome, folder, own_store=own_store, servers=servers, kinds=kinds).go()
         if keep is not None:
             (folder / "history.json").write_text(json.dumps(asdict(outcome.history)))
         return outcome

@@ -10,6 +10,13 @@ HARD = (
     *("kill-server", "kill-store", "stop-server", "stop-store", "slow-disk", "full-disk"),
     *("kill-slow", "restart", "zero-tail", "torn-tail", "damaged-snapshot", "lost-snapshot"),
 )
+# Where several servers share a store. The lines are those to the store: of one server, but for
+# `drop-lines`, which ends the connections of all.
+LINES = (
+    *("cut-line", "hold-line", "deaf-line", "mute-line", "slow-line", "drop-lines"),
+    *("stop-and-cut",),
+)
+SEVERAL = (*LINES, "stop-others")
 # At any time beside them.
 UPSTREAM = (
     *("kill-upstream", "stop-upstream", "refuse", "cut", "slow", "hang"),

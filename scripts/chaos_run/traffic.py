@@ -11,6 +11,7 @@ from collections.abc import Awaitable, Callable
 from scripts.chaos_run.caller import HIT_LIMIT_S, Tenant
 from scripts.chaos_run.history import NOTHING, Exchange, tag_of
 from scripts.chaos_run.operator import Operator
+from scripts.chaos_run.schedule import STORE_HANGS_S
 
 NAMESPACES = ("default", "other")
 STRICT = "strict"  # its bar is moved
@@ -70,6 +71,8 @@ class Traffic:
         self._callers = callers
         self._stored: list[Exchange] = []
         self._closed: dict[str, float] = {}  # tenant: since when
+        # Tenant: when a change of a bar had no acknowledgement. A store that hung may do it later.
+        self._unsure: dict[str, float] = {}
         self._bar = asyncio.Lock()
         self._running = asyncio.Event()
         self._idle = [asyncio.Event() for _ in range(callers)]
@@ -163,7 +166,9 @@ class Traffic:
 
     async def _refresh(self, draw: random.Random, tenant: Tenant, namespace: str) -> None:
         question = draw.choice(self._stored).question if self._stored else self._question(draw)
-        await self._ask(tenant, namespace, question, control="no-cache")
+        event = await self._ask(tenant, namespace, question, control="no-cache")
+        if event.stored and len(self.caller.servers) > 1:
+            await self._look_for(tenant, event)
 
     async def _no_store(self, draw: random.Random, tenant: Tenant, namespace: str) -> None:
         await self._ask(tenant, namespace, self._question(draw), control="no-store")
@@ -193,8 +198,18 @@ class Traffic:
         if event is None or event.entry is None:
             return
         name = {"entry": event.entry, "tag": tag_of(event.question), "namespace": event.namespace}
+        await self._remember(tenant, event)
         await self.caller.remove(tenant, kind, by, name[by])
-        await self._ask(
+        await self._look_for(tenant, event)
+
+    async def _remember(self, tenant: Tenant, event: Exchange) -> None:
+        """Have each of several servers keep an answer in its memory, if it is still stored."""
+        if len(self.caller.servers) > 1:
+            await self._look_for(tenant, event)
+
+    async def _look_for(self, tenant: Tenant, event: Exchange) -> None:
+        """Ask each server for an answer that may be stored."""
+        await self.caller.ask_each(
             tenant, event.namespace, event.question, control="only-if-cached", limit_s=HIT_LIMIT_S
         )
 
@@ -202,6 +217,7 @@ class Traffic:
         own = [each for each in self._stored if each.tenant == tenant.name]
         if own:
             event = draw.choice(own)
+            await self._remember(tenant, event)
             await self.caller.condemn(tenant, event)
             await self._ask(tenant, event.namespace, event.question)
 
@@ -211,8 +227,9 @@ class Traffic:
         if made is None:
             return
         question = self._question(draw)
-        await self._ask(made, namespace, question)
+        await self.caller.ask_each(made, namespace, question)
         await self.caller.revoke(made.key_id)
+        await self.caller.ask_each(made, namespace, question)
         for _ in range(4):
             await asyncio.sleep(2.5)
             await self._ask(made, namespace, question)
@@ -225,9 +242,14 @@ class Traffic:
             started = time.time()
             if since is not None:
                 self.caller.note_closed(since, started, tenant, STRICT)
+            sure = started > self._unsure.get(tenant.name, 0.0) + STORE_HANGS_S
             done = await self.caller.close(tenant, STRICT, closed=since is None)
-            if since is None and done is not None:
+            if done is None:
+                self._unsure[tenant.name] = time.time()
+            elif since is None and sure:
                 self._closed[tenant.name] = done
+                question = draw.choice(SPELLINGS).format(draw.choice(PLACES))
+                await self.caller.ask_each(tenant, STRICT, question)
 
     async def _batch(self, draw: random.Random, tenant: Tenant, namespace: str) -> None:
         first = draw.randrange(NUMBERS)

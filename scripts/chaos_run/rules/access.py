@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from scripts.chaos_run.history import History
-from scripts.chaos_run.rules.violation import SETTLED_S, Limits, Violation, answer_violation
+from scripts.chaos_run.rules.violation import Limits, Violation, answer_violation
 
 
 def keys(history: History, limits: Limits) -> Iterator[Violation]:
@@ -19,13 +19,9 @@ def keys(history: History, limits: Limits) -> Iterator[Violation]:
         elif revoked is None:
             if event.status == 401:
                 yield answer_violation("key-refused", event, "a good key was refused")
-        elif (
-            event.status is not None
-            and event.status < 400
-            and event.start > revoked.end + SETTLED_S * limits.scale
-        ):
+        elif event.status is not None and event.status < 400 and event.start > revoked.end:
             after = event.start - revoked.end
-            yield answer_violation("after-revocation", event, f"let in {after:.1f} s after")
+            yield answer_violation("after-revocation", event, f"let in {after:.3f} s after")
 
 
 def bars(history: History, limits: Limits) -> Iterator[Violation]:
@@ -36,7 +32,7 @@ def bars(history: History, limits: Limits) -> Iterator[Violation]:
         for closed in history.closed:
             if (
                 (closed.tenant, closed.namespace) == (event.tenant, event.namespace)
-                and closed.start + SETTLED_S * limits.scale < event.start
+                and closed.start < event.start
                 and event.end < closed.end
             ):
                 yield answer_violation(

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
+from scripts.chaos_run import schedule
 from scripts.chaos_run.history import MOST_TOKENS, Charge, History
 from scripts.chaos_run.rules.violation import Limits, Violation
 
@@ -17,7 +18,10 @@ from scripts.chaos_run.rules.violation import Limits, Violation
 LONGEST_CALL_S = 30.0
 TRY_NANODOLLARS = MOST_TOKENS * 500  # what one try may cost, its question not counted
 KILLS = ("kill-server", "end")
-AWAY = ("kill-store", "kill-slow", "stop-store", "slow-disk", "full-disk", "restart", "kill-server")
+AWAY = (
+    *("kill-store", "kill-slow", "stop-store", "slow-disk", "full-disk", "restart", "kill-server"),
+    *schedule.LINES,
+)
 
 
 def ledger(history: History, limits: Limits) -> Iterator[Violation]:
@@ -130,10 +134,15 @@ def _answers_without_rows(
         if event.status != 200 or event.decision is None or event.decision in ids:
             continue
         away = any(
-            fault.kind in AWAY and fault.overlaps(event.start - 1, event.end + 1)
+            fault.kind in AWAY
+            and fault.meets(event.server)
+            and fault.overlaps(event.start - 1, event.end + 1)
             for fault in history.faults
         )
-        killed = any(fault.kind in KILLS and fault.start >= event.start for fault in history.faults)
+        killed = any(
+            fault.kind in KILLS and fault.meets(event.server) and fault.start >= event.start
+            for fault in history.faults
+        )
         if away and killed:
             continue
         what = f"{event.tenant} {event.outcome}: the answer has no row in the ledger"

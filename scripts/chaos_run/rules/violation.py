@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from scripts.chaos_run.history import Exchange
 
-# After a write to a tenant or a key it holds "within seconds": servers remember one for 3 s.
+# After the store was emptied behind the servers: nobody tells them, they look every few seconds.
 SETTLED_S = 6.0
 SLACK_S = 1.0  # between clocks of processes of one machine, and for rounding to whole seconds
 
@@ -35,5 +35,7 @@ class Limits:
 def answer_violation(kind: str, event: Exchange, what: str) -> Violation:
     """A violation that a request for an answer shows."""
     who = f"{event.tenant}/{event.namespace} {event.question!r}"
+    if event.server:
+        who += f" at server {event.server}"
     ids = tuple(id for id in (event.request_id, event.decision, event.entry) if id)
     return Violation(kind, event.start, f"{who}: {what}", ids)

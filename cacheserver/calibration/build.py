@@ -27,7 +27,7 @@ from cacheserver.calibration.review.review_store import ReviewQueue
 from cacheserver.calibration.scopes.reports import ScopeReports
 from cacheserver.calibration.scopes.tuning import ScopeTuning
 from cacheserver.calibration.second_opinion import SecondOpinion
-from cacheserver.calibration.states import States
+from cacheserver.calibration.states import LABELED, States
 from cacheserver.calibration.target_bars import TargetBars
 from cacheserver.calibration.verdicts import Verdicts
 from cacheserver.calibration.what_if import WhatIf
@@ -97,7 +97,9 @@ async def build(host: Host, labels: Labels) -> AsyncIterator[CalibrationParts]:
     pricer, metrics, clock = host.pricer, host.metrics, host.clock
     language, log = host.plugins.language, answers.decision_log
     entries = answers.entries.entries
-    states = States(labels, metrics, embedder=answers.evidence_id, clock=clock)
+    told = host.peers.everywhere
+    states = States(labels, metrics, embedder=answers.evidence_id, clock=clock, told=told)
+    host.peers.listen(LABELED, states.look_again, anew=states.look_at_all_again)
     reader = AnswerReader(
         answers.entries.embed,
         language,

@@ -106,6 +106,10 @@ class Labels:
         finally:  # whatever came of it, what is remembered may be old
             self._states.forget((tenant, scope))
 
+    def forget_read(self, tenant: str, scope: str) -> None:
+        """Have `state` read a scope's state anew."""
+        self._states.forget((tenant, scope))
+
     async def add(
         self, tenant: str, scope: str, label: Mapping[str, Any], *, once: str | None = None
     ) -> str:

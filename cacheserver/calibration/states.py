@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import math
 from collections import OrderedDict, deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields, replace
@@ -21,8 +22,10 @@ from cacheserver.core.evidence import as_json, read_evidence
 from cacheserver.core.types import FIRST_EMBEDDER
 from cacheserver.matching import calibration, conformal_bound
 from cacheserver.matching.calibration import Calibration, Label
+from cacheserver.peers.peers import Told, nobody
 
-_LOOK_S = 15.0  # between reads of other servers' labels
+LABELED = "labels"  # a kind of change that servers tell each other: tenant and scope, as JSON
+_LOOK_S = 15.0  # between reads of labels that another program added
 _REMEMBERED = 64  # scopes in memory, each up to a megabyte of labels
 _TRIES = 3  # at writing a state that other servers write too
 # States of version 0.1 have one more weight, of a pair verifier that no longer exists. It was off
@@ -56,8 +59,13 @@ class States:
         *,
         embedder: str,
         clock: Callable[[], float],
+        told: Told = nobody,
     ) -> None:
-        """`embedder` is its `evidence_id`, so labels of another prior are another's too."""
+        """`embedder` is its `evidence_id`, so labels of another prior are another's too.
+
+        `told` is called with what was changed, and returns once it is in force on all servers.
+        """
+        self._told = told
         self.embedder = embedder
         self._labels = labels
         self._metrics = metrics
@@ -108,8 +116,15 @@ class States:
     ) -> str | None:
         """Store a label that adds information, and refit if due; return its id.
 
-        None: it adds none, and was dropped. Raises `StoreError`.
+        None: it adds none, and was dropped. The other servers have taken note when it returns.
+        Raises `StoreError`.
         """
+        added = await self._learn(tenant, scope, label, once)
+        if added is not None:
+            await self._tell(tenant, scope)
+        return added
+
+    async def _learn(self, tenant: str, scope: str, label: Label, once: str | None) -> str | None:
         cached, label = self._cached(tenant, scope), replace(label, at=self._clock())
         async with cached.lock:
             await self._look(tenant, scope, cached)
@@ -132,7 +147,7 @@ class States:
             return added
 
     async def retract(self, tenant: str, scope: str, label_id: str) -> None:
-        """Remove a label: at once here, on other servers with their next look.
+        """Remove a label, on all servers.
 
         The weights keep what they learned of it until the next fit. Raises `StoreError`.
         """
@@ -141,6 +156,22 @@ class States:
             await self._look(tenant, scope, cached)
             await self._labels.retract(tenant, scope, label_id)
             await self._look(tenant, scope, cached)
+        await self._tell(tenant, scope)
+
+    async def look_again(self, bodies: Sequence[str]) -> None:
+        """Have the next request of these scopes look at what other servers changed."""
+        for body in bodies:
+            tenant, scope = json.loads(body)
+            self._labels.forget_read(tenant, scope)
+            if (cached := self._scopes.get((tenant, scope))) is not None:
+                cached.looked_at = -math.inf
+
+    async def look_at_all_again(self) -> None:
+        for tenant, scope in self._scopes:
+            await self.look_again([json.dumps([tenant, scope])])
+
+    async def _tell(self, tenant: str, scope: str) -> None:
+        await self._told(LABELED, json.dumps([tenant, scope]))
 
     async def _look(self, tenant: str, scope: str, cached: _Scope) -> None:
         """Update `cached` from Redis."""

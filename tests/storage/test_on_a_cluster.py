@@ -15,7 +15,7 @@ import pytest
 from cacheserver.backup import backup, restore
 from cacheserver.config.settings import Settings
 from cacheserver.simulated import Simulated, SimulatedSettings, serve_simulated
-from tests.house import House, came_from
+from tests.house import ADMIN_KEY, House, came_from
 from tests.redis_clusters import Nodes, cluster
 
 KEYS = "{cs1:}"
@@ -105,3 +105,20 @@ async def test_a_backup_of_one_server_is_restored_into_a_cluster_and_back(
                 assert came_from(await house.ask(QUESTION, key=key))[0] == "exact"
                 assert came_from(await house.ask(SIMILAR, key=key))[0] == "semantic"
             await backup.save(here, tmp_path / f"{number}.backup")
+
+
+async def test_a_user_with_the_rights_of_the_documentation_is_enough(
+    nodes: Nodes, tmp_path: Path
+) -> None:
+    page = (Path(__file__).parents[2] / "docs/running.md").read_text()
+    rule = page.partition("`user app on >PASSWORD ~{cs1:}*")[2].partition("`")[0]
+    for node in nodes.all:
+        node.run("ACL", "SETUSER", "app", "on", ">p@ss", "~{cs1:}*", *rule.split())
+    url = nodes.url.replace("://", "://app:p%40ss@")
+    async with House.open(tmp_path, redis_url=url) as house:
+        key = await house.key("one")
+        await house.ask(QUESTION, key=key)
+        assert came_from(await house.ask(SIMILAR, key=key))[0] == "semantic"
+        health = await house.http.get("/admin/v1/health", headers={"x-api-key": ADMIN_KEY})
+        found = {one["name"]: one["status"] for one in health.json()["checks"]}
+        assert (found["store"], found["index"]) == ("ok", "ok"), health.text

@@ -26,6 +26,7 @@ from cacheserver.core.background import one_round
 from cacheserver.core.errors import StoreError
 from cacheserver.core.single_flight import end
 from cacheserver.peers import scripts
+from cacheserver.peers.clock_check import ClockCheck
 from cacheserver.storage.connection import (
     PREFIX,
     Connection,
@@ -110,6 +111,7 @@ class Peers:
         self.term = 0  # of the lease: counts how often it was taken anew
         self._redis = redis
         self._swallowed = swallowed
+        self._clocks = ClockCheck(swallowed)
         self._prefix = prefix
         self._lease_s = lease_s
         self._clock = clock
@@ -309,18 +311,18 @@ class Peers:
         asked_at = self._clock()
         if asked_at - self._heard_at > self._lease_s:
             return
-        lease_ms = round(self._lease_s * 1_000)
-        words = (self._prefix, self.name, lease_ms, self._applied)
-        went_on, self.live = await run_script(self._beat_script, *words)
-        if self._redis.recent.due:  # a replica has taken over since it was looked
-            await self._renew()
-            return
+        words = (self._prefix, self.name, round(self._lease_s * 1_000), self._applied)
+        went_on, self.live, store_ms = await run_script(self._beat_script, *words)
+        self._clocks.note(store_ms / 1_000)
         if not went_on:
             self._is_new = True
             self.term += 1
             self._settled_from = self._clock() + self._lease_s
             if self.term > 1:  # others may have lapsed with this one, and not be back yet
                 self._complete_from = self._settled_from
+        if self._redis.recent.due:  # a replica has taken over since it was looked
+            await self._renew()  # to which the lease goes on: what lapsed is still new
+            return
         if self._is_new:  # or the last beat failed here
             for one in self._listeners.values():
                 await one.anew()

@@ -22,7 +22,7 @@ local now = time[1] * 1000 + math.floor(time[2] / 1000)
 """
 
 # ARGV: P, name, lease (ms), the last change applied here. Returns whether the lease went on without
-# a gap, and the number of live servers, this one included.
+# a gap, the number of live servers, this one included, and the store's clock in Unix ms.
 BEAT: Final = (
     _NOW
     + """
@@ -44,7 +44,7 @@ end
 redis.call('ZADD', P .. 'peers', latest, name)
 redis.call('HSET', P .. 'peers:seen', name, ARGV[4])
 if count > 1 then redis.call('SET', P .. 'many', count, 'PX', MANY_MS) end
-return {went_on and 1 or 0, count}
+return {went_on and 1 or 0, count, now}
 """.replace("MANY_MS", str(MANY_MS))
 )
 

@@ -151,3 +151,22 @@ async def test_servers_that_join_at_the_same_moment_know_of_each_other(
         async with asyncio.timeout(10):
             while not all(one.peers.live == len(found) for one in found):  # noqa: ASYNC110
                 await asyncio.sleep(0.01)
+
+
+async def test_a_lapse_is_not_forgotten_where_a_failover_is_noticed_by_the_same_beat(
+    two: list[Server], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one, _ = two
+    noticed: list[bool] = []
+    own = one.peers._redis.recent
+    recent = type(own)
+    due = property(lambda self: self is own and bool(noticed) and noticed.pop())
+    monkeypatch.setattr(recent, "due", due)
+    monkeypatch.setattr(recent, "redo", lambda self, redone: asyncio.sleep(0))
+    before, term = one.began_anew, one.peers.term
+    await one.lapse()
+    noticed.append(True)
+    await until_held(one)
+    assert not noticed
+    assert one.peers.term > term
+    assert one.began_anew > before

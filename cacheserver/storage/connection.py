@@ -20,7 +20,7 @@ from redis.exceptions import NoScriptError, RedisError, ResponseError
 from redis.exceptions import TimeoutError as TimedOut
 
 from cacheserver.core.errors import NotReplicated, SettingsError, StoreError
-from cacheserver.storage import node_url, primary, redis_url, unreachable
+from cacheserver.storage import closed_connections, node_url, primary, redis_url, unreachable
 from cacheserver.storage.deadline import StoreHealth
 from cacheserver.storage.primary import NoPrimary, Primary
 from cacheserver.storage.primary_views import SLOTS
@@ -175,9 +175,10 @@ def connect(
     except ValueError:  # its text may contain a part of the URL
         raise SettingsError("`CACHESERVER_REDIS_URL`: it cannot be read") from None
     if nodes is None:
+        pool.connection_class = closed_connections.known(pool.connection_class)
         return Client(connection_pool=pool, replicas=replicas or 0)
     found = Primary(nodes, files, prefix=prefix)
-    pool.connection_class = primary.connection_class(nodes)
+    pool.connection_class = closed_connections.known(primary.connection_class(nodes))
     pool.connection_kwargs["primary"] = found
     key = f"{prefix}schema" if found.clustered else None  # it always exists
     replicas = 1 if replicas is None else replicas

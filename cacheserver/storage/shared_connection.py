@@ -68,8 +68,12 @@ class SharedConnection:
     async def _connect(self) -> _Link:
         made: AbstractConnection = self._pool.connection_class(**self._pool.connection_kwargs)
         await made.connect()  # type: ignore[no-untyped-call]
-        self._link = _Link(made, timeout_s=self._timeout_s)
-        return self._link
+        link = _Link(made, timeout_s=self._timeout_s)
+        if link.lost:
+            await made.disconnect(nowait=True)
+            raise ConnectionLost("the store closed the connection as it was opened")
+        self._link = link
+        return link
 
     def _end(self, task: asyncio.Task[_Link]) -> None:
         self._connecting = None
@@ -83,7 +87,8 @@ class _Link(asyncio.Protocol):
     def __init__(self, connection: AbstractConnection, *, timeout_s: float) -> None:
         writer = connection._writer
         assert writer is not None
-        self.lost = False
+        # One that has ended already may have told its streams, and will not tell this protocol.
+        self.lost = writer.transport.is_closing()
         self.ended = asyncio.Event()
         self._connection = connection
         self._loop = asyncio.get_running_loop()

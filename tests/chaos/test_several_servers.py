@@ -151,6 +151,13 @@ def test_what_was_acknowledged_holds_at_every_server_at_once(
     assert "at server 2" in words
 
 
+def test_what_another_servers_call_stored_is_for_all() -> None:
+    other = replace(FIRST, outcome="coalesced", off="output-cap", stored=False, decision="dec2")
+    assert [kind for kind, _ in kinds_and_words(History(exchanges=[FIRST, other]))] == ["joined"]
+    several = [replace(FIRST, server=1), replace(other, server=2)]
+    assert kinds_and_words(History(exchanges=several)) == []
+
+
 def test_a_row_is_missed_only_where_its_own_server_lost_the_store() -> None:
     event = replace(FIRST, server=1)
     cut, killed = Fault(99, 101, "cut-line", (1,)), Fault(103, 104, "kill-server", (1,))

@@ -103,14 +103,18 @@ def empty(history: History, limits: Limits) -> Iterator[Violation]:
 
 
 def joined(history: History, limits: Limits) -> Iterator[Violation]:
-    """Only who asks in the same way is given what another's call brings while it is under way."""
+    """Only who asks in the same way is given what another's call brings while it is under way.
+
+    That is certain of a single server. Of several, one waits for another's call and then reads what
+    is stored, which is for all.
+    """
     asked = {
         event.content.nonce: event
         for event in history.exchanges
         if event.content is not None and event.outcome == "miss"
     }
     for event in history.exchanges:
-        if event.outcome != "coalesced" or event.content is None:
+        if event.outcome != "coalesced" or event.content is None or event.server:
             continue
         leader = asked.get(event.content.nonce)
         if leader is not None and leader.off != event.off:

@@ -1,0 +1,27 @@
+"""Connections to the store that ended before a command was sent.
+
+uvloop raises `RuntimeError` for a write to a connection that has ended, where asyncio and redis-py
+have `OSError`. To callers it is a store that failed, not a fault of the server.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from redis.asyncio.connection import AbstractConnection
+from redis.exceptions import ConnectionError as ConnectionLost
+
+
+class _Known(AbstractConnection):
+    async def send_packed_command(
+        self, command: bytes | str | Iterable[bytes], check_health: bool = True
+    ) -> None:
+        try:
+            await super().send_packed_command(command, check_health)
+        except RuntimeError as error:
+            raise ConnectionLost("the connection had ended") from error
+
+
+def known(kind: type[AbstractConnection]) -> type[AbstractConnection]:
+    """Return the class of connections with `ConnectionError` for one that has ended."""
+    return type(kind.__name__, (_Known, kind), {})

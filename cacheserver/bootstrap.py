@@ -9,6 +9,7 @@ from __future__ import annotations
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
+from functools import partial
 from typing import TypeVar
 
 import cacheserver.alerts.build as alerts
@@ -40,13 +41,15 @@ from cacheserver.alerts.spend_history import SpendHistory
 from cacheserver.api.components import Capabilities, Components
 from cacheserver.batches.context import Intervals
 from cacheserver.claude.platforms.rules import LACKING
-from cacheserver.config import kernel
+from cacheserver.config import agreement, kernel
 from cacheserver.config.otel import OtelChoice
 from cacheserver.config.settings import Settings, resolve_upstream
 from cacheserver.core.features import Feature, switched_off
 from cacheserver.host import Host
 from cacheserver.languages.rules import languages
 from cacheserver.observability.metrics import Metrics
+from cacheserver.observability.version import installed_version
+from cacheserver.peers.roster import About
 from cacheserver.pricing import price_file
 from cacheserver.sample_traffic.claude import direct
 from cacheserver.simulated import SimulatedSettings, serve_simulated
@@ -95,15 +98,22 @@ async def build(
         if server is None:
             server = await start(embedded.build(settings))
         sealer = encryption.build(settings, metrics.unreadable)
+        must = agreement.must_agree(settings)
+        sealer = peers.agreeing(sealer, must, server.prefix)
         store = await start(storage.build(server, sealer, metrics, clock))
         others = await start(peers.build(store, metrics.swallowed))
+        leases = await start(peers.work(store, others, metrics.swallowed))
         changes = await start(live.build(store, others, settings, pricer, metrics, clock))
         settings, follow = changes.settings.current, changes.settings.listen
+        should = agreement.should_agree(settings, embedder=embedder.embedder.id)
+        about = About(installed_version(), clock(), must, should)
+        roster = await start(peers.roster(store, others, about, metrics.swallowed))
+        follow(lambda now: roster.says(agreement.should_agree(now, embedder=embedder.embedder.id)))
         options = kernel.cache_options(settings)
-        books = await start(ledger.build(store, changes.settings, pricer, metrics, clock))
+        books = await start(ledger.build(store, leases, changes.settings, pricer, metrics, clock))
         records = books.writer
         answers = await start(
-            cache.answers(store, others, embedder, options, metrics, clock, records)
+            cache.answers(store, others, roster, leases, embedder, options, metrics, clock, records)
         )
         url = await start(serve_simulated(SimulatedSettings(direct=direct))) if simulated else None
         wrap = None if telemetry is None else telemetry.upstream
@@ -111,7 +121,19 @@ async def build(
         follow(lambda now: kernel.use_live(now, upstream, answers))
         keys = await start(tenants.build(store, others, changes.settings, metrics, clock))
         host = Host(
-            settings, changes, store, others, answers, upstream, keys, books, pricer, metrics, clock
+            settings,
+            changes,
+            store,
+            others,
+            roster,
+            leases,
+            answers,
+            upstream,
+            keys,
+            books,
+            pricer,
+            metrics,
+            clock,
         )
         follow(lambda now: setattr(host, "settings", now))
         host.plugins.language = languages()
@@ -163,6 +185,10 @@ async def build(
         parts.audit_jobs = await plug("analysis", audit_jobs.build(host))
         sample = await start(sample_traffic.build(host))  # last: stopped before all it asks
         observers = () if telemetry is None else telemetry.observers
+        done: dict[str, Callable[[], bool]] = {
+            work: partial(getattr, leases.of(work), "held") for work in sorted(leases.standing)
+        }
+        metrics.gauges.watch_servers(lambda: others.live, lambda: others.held, done)
         yield Components(
             host, serving, parts, off, labels, hooks, spending, sizes, sampler, sample, observers
         )

@@ -15,6 +15,8 @@ from cacheserver.live.build import Live
 from cacheserver.observability.gauge_sampler import GaugeSource
 from cacheserver.observability.metrics import Metrics
 from cacheserver.peers.peers import Peers
+from cacheserver.peers.roster import Roster
+from cacheserver.peers.work_lease import WorkLeases
 from cacheserver.pricing.prices import Pricer
 from cacheserver.storage.build import Store
 from cacheserver.tenants.store import Tenants
@@ -31,6 +33,8 @@ class Host:
     live: Live
     store: Store
     peers: Peers
+    roster: Roster
+    leases: WorkLeases
     answers: Answers
     claude: Upstream
     tenants: Tenants

@@ -80,6 +80,7 @@ async def build(
             store=store.watch,
         ),
         flush=host.ledger.writer.flush,
+        lease=host.leases.of("alerts"),
     )
 
     def use(settings: Settings) -> None:

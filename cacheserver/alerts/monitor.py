@@ -1,6 +1,6 @@
 """Alert monitor: checks every tenant once a minute and raises alerts.
 
-One server checks for all that share a Redis; any of them delivers.
+One server at a time checks and delivers for all that share a Redis, by lease.
 """
 
 from __future__ import annotations
@@ -28,6 +28,7 @@ from cacheserver.core.errors import StoreError
 from cacheserver.core.single_flight import end
 from cacheserver.core.types import Nanodollars, Tenant
 from cacheserver.ledger.time_range import Tile
+from cacheserver.peers.work_lease import ALONE, Lease
 from cacheserver.verification.audit_state import AuditState
 
 logger = logging.getLogger(__name__)
@@ -94,6 +95,7 @@ class AlertMonitor:
         flush: Callable[[], Awaitable[None]] | None = None,
         wrong_price: Nanodollars = 0,
         tick_s: float = _TICK_S,
+        lease: Lease = ALONE,
     ) -> None:
         self.delivery = delivery
         self.spending = spending
@@ -105,6 +107,8 @@ class AlertMonitor:
         self._flush = flush
         self.wrong_price = wrong_price
         self._tick_s = tick_s
+        self._lease = lease
+        self._checked = -1  # number of the minute of the last check
         self._tasks: list[asyncio.Task[None]] = []
         self._openings = 0  # number of the circuit breaker's last opening with an alert
         self._open_alerts: list[str] = []  # ids, until the circuit breaker closes
@@ -115,7 +119,7 @@ class AlertMonitor:
             asyncio.create_task(self._repeat(self._check_in_turn), name="alerts:watch"),
             # Each server has its own breaker; the outbox raises one alert an hour for all.
             asyncio.create_task(self._repeat(self.check_upstream), name="alerts:upstream"),
-            asyncio.create_task(self._repeat(self.delivery.send_due), name="alerts:send"),
+            asyncio.create_task(self._repeat(self._send_in_turn), name="alerts:send"),
         ]
 
     async def close(self) -> None:
@@ -188,8 +192,13 @@ class AlertMonitor:
 
     async def _check_in_turn(self) -> None:
         slot = int(self._clock() // _EVERY_S)
-        if await self.delivery.store.claim(slot, life_s=2 * _EVERY_S):
+        if self._lease.held and slot != self._checked:
+            self._checked = slot
             await self.check()
+
+    async def _send_in_turn(self) -> None:
+        if self._lease.held:
+            await self.delivery.send_due()
 
     async def _repeat(self, step: Callable[[], Awaitable[object]]) -> None:
         while True:

@@ -4,7 +4,6 @@
     P all          list: the last alerts, the newest first
     P ald          sorted set: "id channel" -> when it is to be tried
     P alm          hash: id -> the alert;  "id channel" -> how often it was tried
-    P alt:{slot}   the claim of the server that checks a minute
 
 An alert is raised and queued in one step, so a server that is killed loses nothing. It is delivered
 at least once; a receiver recognizes repetitions by the id.
@@ -129,8 +128,3 @@ class AlertOutbox:
         """Return the last alerts, newest first."""
         found = await command(self._redis, "LRANGE", f"{self._prefix}all", 0, limit - 1)
         return [decode_object("an alert", one) for one in found]
-
-    async def claim(self, slot: int, *, life_s: int) -> bool:
-        """Claim the check of a slot. True for the first server that asks."""
-        key = f"{self._prefix}alt:{slot}"
-        return await command(self._redis, "SET", key, "1", "NX", "EX", life_s) is not None

@@ -37,6 +37,8 @@ from cacheserver.index.models import Embedder, Vectors
 from cacheserver.matching.prior import MINILM, Prior, evidence_id
 from cacheserver.peers.flights import Flights
 from cacheserver.peers.peers import Peers
+from cacheserver.peers.roster import Roster
+from cacheserver.peers.work_lease import WorkLeases
 from cacheserver.storage.build import Store
 
 _DRAIN_S = 5.0  # for answers nobody waits for any more; those with readers ended before
@@ -128,6 +130,8 @@ class Cache:
 async def answers(
     store: Store,
     peers: Peers,
+    roster: Roster,
+    leases: WorkLeases,
     embedding: Embedding,
     options: CacheOptions,
     metrics: Metrics,
@@ -147,6 +151,7 @@ async def answers(
                 sealer=store.sealer,
                 embedder=embedder.id,
                 hot=hot,
+                lease=leases.of("upkeep"),
             )
         )
         decision_log = DecisionLog(
@@ -200,9 +205,16 @@ async def answers(
             counts=metrics,
             probe=embedding.probe,
             changed=embedding.changed,
+            lease=leases.of("re-embed", standing=False),
         )
         stack.push_async_callback(semantic.close)
-        move = IndexMove(semantic, indexes.make, metrics, has_leftovers=indexes.has_leftovers)
+        move = IndexMove(
+            semantic,
+            indexes.make,
+            metrics,
+            has_leftovers=indexes.has_leftovers,
+            is_used=partial(roster.others_say, "CACHESERVER_INDEX"),
+        )
         move.want(options.index.kind)
         await reembedding.prepare()
         yield Answers(

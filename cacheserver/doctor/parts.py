@@ -40,6 +40,7 @@ async def check_store(settings: Settings) -> list[Check]:
         ) as redis:
             return [
                 *await _check_redis(redis, settings, where),
+                await _check_servers(redis, settings),
                 await _check_keys(redis, settings),
             ]
     except CacheServerError as error:
@@ -76,6 +77,29 @@ async def _check_redis(redis: Connection, settings: Settings, where: str) -> lis
         ok("store", found) if write_ms < _SLOW_MS else warning("store", found, slow),
         check_clock("the store's", apart),
     ]
+
+
+async def _check_servers(redis: Connection, settings: Settings) -> Check:
+    """Check that the servers on the store agree, and would with these settings."""
+    from cacheserver.config.agreement import must_agree
+    from cacheserver.peers.roster import differences, live_servers
+
+    live = [
+        one.about
+        for one in await live_servers(redis, settings.redis_prefix)
+        if one.about is not None
+    ]
+    if wrong := differences(must_agree(settings), [(one.place, one.must) for one in live]):
+        name, mine, theirs, place = wrong[0]
+        do = f"give both the same `{name}`, or stop that server: this one would not start"
+        return failed("servers", f"`{name}` is {mine} here and {theirs} on {place}", do)
+    for one in live[1:]:
+        if wrong := differences(live[0].should, [(one.place, one.should)]):
+            name, here, there, place = wrong[0]
+            do = "give all servers the same; ignore it while they are replaced one after another"
+            found = f"`{name}` is {here} on {live[0].place} and {there} on {place}"
+            return warning("servers", found, do)
+    return ok("servers", f"{len(live)} on this store" if live else "none runs on this store")
 
 
 def check_clock(whose: str, apart_s: float) -> Check:

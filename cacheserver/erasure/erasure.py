@@ -26,6 +26,7 @@ from cacheserver.core.types import Tenant
 from cacheserver.erasure import callers, ledger_rows
 from cacheserver.erasure.cover import ErasureCover
 from cacheserver.erasure.log import Erasure, Erasures
+from cacheserver.erasure.purge import purge
 from cacheserver.erasure.selectors import Selector
 from cacheserver.erasure.walk import KeyWalk
 from cacheserver.ledger.writer import Ledger
@@ -133,6 +134,7 @@ class Eraser:
         self._seen: int | None = None  # erasures that the index here has followed
         self._task: asyncio.Task[None] | None = None
         self._running: set[asyncio.Task[Erased]] = set()
+        self._awaited: set[str] = set()  # ids of erasures that somebody here carries out
 
     def start(self) -> None:
         self._task = asyncio.create_task(self._keep(), name="erasure")
@@ -202,21 +204,26 @@ class Eraser:
             self._seen = count
         done = 0
         for erasure in await self.store.due(self._clock()):
-            if await self.store.take(erasure):
+            if erasure.id not in self._awaited and await self.store.take(erasure):
                 await self._pass(erasure)
                 done += 1
         return done
 
     async def _passes(self, erasure: Erasure, more: Sequence[Erasure]) -> Erased:
-        removed = Counter[str]()
-        for one in more:
-            removed += Counter((await self._pass(one, rewrite=False)).removed)
-        whole = await self._pass(erasure)
+        removed, ids = Counter[str](), {one.id for one in (erasure, *more)}
+        self._awaited |= ids
+        try:
+            for one in more:
+                removed += Counter((await self._pass(one, rewrite=False)).removed)
+            whole = await self._pass(erasure)
+        finally:
+            self._awaited -= ids
         return replace(whole, removed=dict(sorted((removed + Counter(whole.removed)).items())))
 
     async def _pass(self, erasure: Erasure, *, rewrite: bool = True) -> Erased:
         async with self._one_at_a_time:
             try:
+                await self.store.hold(erasure)  # others may have come first
                 return await self._do(erasure, rewrite=rewrite)
             finally:
                 await self._tried(self.store.let_go(erasure))
@@ -315,7 +322,7 @@ class Eraser:
         entries, tenant, selector = self._semantic.entries, erasure.tenant, erasure.selector
         await self._learn(entries, erasure, covered)
         await self.store.keep_entries(erasure, covered.entries)  # survives a crash
-        gone = await _purge(entries, tenant, selector)
+        gone = await purge(entries, tenant, selector)
         for entry_id in covered.entries.copy():  # also entries in no group
             gone += await entries.purge_id(tenant, entry_id)
         return gone
@@ -377,23 +384,3 @@ class Eraser:
 def _set_aside(data_dir: Path) -> int:
     """Return the number of files that a repair or a restore kept aside in the data directory."""
     return len([*data_dir.glob("replaced-*"), *(data_dir / "store").rglob("*.damaged-*")])
-
-
-async def _purge(entries: Entries, tenant: str, selector: Selector) -> int:
-    value = selector.values[0]
-    match selector.kind:
-        case "entry_id":
-            return await entries.purge_id(tenant, value)
-        case "tag":
-            return await entries.purge_tag(tenant, value)
-        case "namespace":
-            return await entries.purge_namespace(tenant, value)
-        case "tenant":
-            return await entries.purge_tenant(tenant)
-        case "conversation":
-            return await entries.purge_marked(tenant, conversation=selector.conversation)
-        case "actor":
-            gone = 0
-            for actor in selector.values:
-                gone += await entries.purge_marked(tenant, actor=actor)
-            return gone

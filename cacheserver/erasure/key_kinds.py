@@ -257,7 +257,6 @@ def _kinds() -> tuple[Kind, ...]:
             ("alert_queue", "sorted set", "ald", "stays", "names", "until sent"),
             ("alert_outbox", "hash", "alm", "stays", "names, numbers", "until sent"),
             ("alert_states", "hash", "alst", "stays", "names, times, reasons", "62 days"),
-            ("alert_slots", "string", "alt:<slot>", "stays", "a number", "minutes"),
         ),
         *_of(
             "ledger",
@@ -288,7 +287,6 @@ def _kinds() -> tuple[Kind, ...]:
             ("ledger_sizes", "hash", "lrz", "stays", "numbers", "until it is in a ledger file"),
             ("ledger_bytes", "string", "lrb", "stays", "a number", "always"),
             ("ledger_count", "string", "lrn", "stays", "a number", "always"),
-            ("ledger_lease", "string", "lrk", "stays", "a number", "minutes"),
             ("ledger_sums", "hash", "ls:<grain>:<block>:<tenant>", "stays", "money", "400 days"),
             ("ledger_tenants", "set", "lt:<block>", "stays", "names of tenants", "400 days"),
             ("past_sums_mark", "string", "lpast", "stays", "a random name", "an hour"),
@@ -351,7 +349,6 @@ def _kinds() -> tuple[Kind, ...]:
             "erasure",
             ("erasures", "hash", "er:todo", "stays", "names or digests", "until the second pass"),
             ("erasure_entries", "set", "er:ids:<id>", "stays", "ids", "two hours"),
-            ("erasure_leases", "string", "er:lease:<id>", "stays", "a marker", "a minute"),
             ("erasure_count", "string", "er:count", "stays", "a number", "always"),
             ("erasure_log", "stream", "er:log:T", "stays", "who, when, counts", "the last 1,000"),
         ),

@@ -2,7 +2,6 @@
 
     P er:todo        hash    id -> an erasure: tenant, selector, time, whether the first pass ran
     P er:ids:<id>    set     ids of the entries it erased
-    P er:lease:<id>  string  the lease of the server that works on it
     P er:count       string  incremented by each, so that every server updates its own index
     P er:log:T       stream  who erased which kind of content, when, and how much; never its name
 
@@ -19,7 +18,9 @@ from typing import Any, Final
 
 import orjson
 
+from cacheserver.core.errors import StoreError
 from cacheserver.erasure.selectors import Selector
+from cacheserver.peers.work_lease import WorkLease
 from cacheserver.storage.connection import PREFIX, Connection, command
 from cacheserver.storage.json_values import tenant_key
 
@@ -48,6 +49,8 @@ class Erasures:
     def __init__(self, redis: Connection, *, prefix: str = PREFIX) -> None:
         self._redis = redis
         self._prefix = prefix
+        self._name = secrets.token_hex(8)
+        self._leases: dict[str, WorkLease] = {}  # by the id of an erasure that was met here
 
     async def note(self, erasure: Erasure) -> None:
         """Record a pass that is due, for this or another server."""
@@ -67,6 +70,7 @@ class Erasures:
         )
 
     async def done(self, erasure: Erasure) -> None:
+        """Remove an erasure of which nothing is left to do."""
         await command(self._redis, "HDEL", f"{self._prefix}er:todo", erasure.id)
         await command(self._redis, "DEL", self._ids(erasure))
 
@@ -77,16 +81,18 @@ class Erasures:
         return [erasure for erasure in read if erasure.due <= now]
 
     async def take(self, erasure: Erasure) -> bool:
-        """Take the lease of an erasure for a minute. False: another server has it."""
-        key = f"{self._prefix}er:lease:{erasure.id}"
-        return bool(await command(self._redis, "SET", key, 1, "NX", "EX", _LEASE_S))
+        """Take the lease of an erasure for a minute. False: it is under way, here or elsewhere."""
+        return not self._lease(erasure).held and await self._lease(erasure).take()
 
     async def hold(self, erasure: Erasure) -> None:
-        """Renew the lease for a minute."""
-        await command(self._redis, "SET", f"{self._prefix}er:lease:{erasure.id}", 1, "EX", _LEASE_S)
+        """Renew the lease for a minute. Raises `StoreError` also if another server has it now."""
+        if not await self._lease(erasure).take():
+            raise StoreError("another server has taken the erasure over")
 
     async def let_go(self, erasure: Erasure) -> None:
-        await command(self._redis, "DEL", f"{self._prefix}er:lease:{erasure.id}")
+        lease = self._lease(erasure)
+        del self._leases[erasure.id]
+        await lease.give_back()
 
     async def keep_entries(self, erasure: Erasure, ids: Iterable[str]) -> None:
         """Store the ids of the erased entries for later passes."""
@@ -126,6 +132,17 @@ class Erasures:
             }
             for _, row in found
         ]
+
+    def _lease(self, erasure: Erasure) -> WorkLease:
+        if erasure.id not in self._leases:
+            self._leases[erasure.id] = WorkLease(
+                self._redis,
+                f"erasure:{erasure.id}",
+                server=self._name,
+                prefix=self._prefix,
+                length_s=_LEASE_S,
+            )
+        return self._leases[erasure.id]
 
     def _ids(self, erasure: Erasure) -> str:
         return f"{self._prefix}er:ids:{erasure.id}"

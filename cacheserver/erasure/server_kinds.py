@@ -19,4 +19,6 @@ PEERS: Final = (
     ("servers_many", "string", "many", _STAYS, "a number", "seconds"),
     ("calls", "string", "fl:<key>", _STAYS, "random names; a digest in the key", "seconds"),
     ("changes", "stream", "changes", _STAYS, _CHANGED, "the last 100,000"),
+    ("roster", "string", "server:<name>", _STAYS, "host names, settings", "seconds"),
+    ("work", "string", "work:<name>", _STAYS, "random names, a time", "seconds; a minute"),
 )

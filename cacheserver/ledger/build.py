@@ -21,6 +21,7 @@ from cacheserver.ledger.retention import LedgerRetention
 from cacheserver.ledger.writer import Ledger
 from cacheserver.live.settings import LiveSettings
 from cacheserver.observability.metrics import Metrics
+from cacheserver.peers.work_lease import WorkLeases
 from cacheserver.pricing.prices import Pricer
 from cacheserver.storage.build import Store
 
@@ -48,6 +49,7 @@ class LedgerParts:
 @asynccontextmanager
 async def build(
     store: Store,
+    leases: WorkLeases,
     live: LiveSettings,
     pricer: Pricer,
     metrics: Metrics,
@@ -66,6 +68,7 @@ async def build(
             folder=folder,
             file_days=live.base.ledger_file_days,
             damaged=metrics.swallowed,
+            lease=leases.of("ledger"),
         )
 
         def use(settings: Settings) -> None:

@@ -2,7 +2,7 @@
 
 Rows beyond that are moved to files, which are kept for a set time. A file is complete and synced
 before its rows are deleted from Redis. A server that is killed in between leaves both, and an
-export drops duplicates by id. A lease makes one server at a time do this.
+export drops duplicates by id. One server at a time does this, by lease.
 
 Rule: a row is deleted from Redis only once a file has it. If no file can be written, Redis keeps
 the rows beyond the bound, and `failing` is true.
@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import secrets
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Final, Protocol, TypeVar
@@ -26,12 +25,12 @@ from cacheserver.ledger.files import OnDamage
 from cacheserver.ledger.fold import LedgerFold
 from cacheserver.ledger.scripts import FORGET, WEIGH
 from cacheserver.ledger.writer import Ledger
+from cacheserver.peers.work_lease import ALONE, Lease
 from cacheserver.storage import stored_row
 from cacheserver.storage.connection import PREFIX, Connection, command, run_script, store_errors
 
 ROW_DAYS: Final = 30
 
-_LEASE_S = 300  # far longer than a file takes
 _FILE_BYTES = 12_500_000  # Redis bytes per file: 50,000 rows, compressed to about 1.5 MB
 _FILE_MINUTES = 1_440
 _LOW_WATER = 0.9  # share of the bound to go down to: a file a minute is half a million a year
@@ -61,6 +60,7 @@ class LedgerRetention:
         file_days: int = 365,
         max_bytes: int | None = None,
         damaged: OnDamage = lambda site: None,
+        lease: Lease = ALONE,
     ) -> None:
         self.failing = False  # True while rows beyond the bounds cannot be written to a file
         self._redis = redis
@@ -69,6 +69,7 @@ class LedgerRetention:
         self.file_days = file_days
         self.max_bytes = max_bytes
         self._damaged = damaged
+        self.lease = lease
         self._export = LedgerExport(redis, prefix=prefix)
         self._fold = LedgerFold(redis, prefix=prefix)
         self._forget = redis.register_script(FORGET)
@@ -77,27 +78,23 @@ class LedgerRetention:
     async def enforce(self, now: float) -> int:
         """Move rows beyond the bounds to files and return how many. Call it once a minute.
 
-        Raises `StoreError` and `OSError`.
+        A server without the lease only removes its own old files. Raises `StoreError`, `OSError`.
         """
-        token = secrets.token_hex(8)
-        key = f"{self._prefix}lrk"
-        if not await command(self._redis, "SET", key, token, "NX", "EX", _LEASE_S):
-            return 0
-        try:
-            await self._fold.run()  # what waits counts in the bounds
-            await self._in_thread(self._drop_files, now)
-            gone = 0
-            most, until = await self._bounds(now)
-            while minutes := await self._beyond(most, until):
-                spilled = await self._spill(minutes)
-                gone += spilled
-                if not spilled or not await command(self._redis, "EXPIRE", key, _LEASE_S):
-                    break  # rows still arrive for those minutes, or another server has the lease
+        await self._in_thread(self._drop_files, now)
+        if not self.lease.held:
             self.failing = False
-            return gone
-        finally:
-            if await command(self._redis, "GET", key) == token.encode():
-                await command(self._redis, "DEL", key)
+            return 0
+        await self._fold.run()  # what waits counts in the bounds
+        await self._in_thread(files.remove_partial_files, self._folder)
+        gone = 0
+        most, until = await self._bounds(now)
+        while self.lease.held and (minutes := await self._beyond(most, until)):
+            spilled = await self._spill(minutes)
+            gone += spilled
+            if not spilled:
+                break  # rows still arrive for those minutes, or another server has the lease
+        self.failing = False
+        return gone
 
     async def size(self) -> int:
         """Return the bytes of the rows in Redis."""
@@ -163,7 +160,10 @@ class LedgerRetention:
             raise
         gone = 0
         for minute, count in taken.items():
-            gone += await run_script(self._forget, self._prefix, minute, count)
+            words = (self._prefix, minute, count, self.lease.token)
+            if (done := await run_script(self._forget, *words)) < 0:
+                break
+            gone += done
         return rows if gone else 0
 
     async def _in_thread(self, work: Callable[..., _T], *given: Any) -> _T:
@@ -183,7 +183,6 @@ class LedgerRetention:
         return ids
 
     def _drop_files(self, now: float) -> None:
-        files.remove_partial_files(self._folder)
         for file in files.list_files(self._folder):
             if file.last * 60 < now - self.file_days * _DAY_S:
                 file.path.unlink(missing_ok=True)
@@ -221,3 +220,13 @@ async def run_retention(
         except Exception as error:  # the task boundary, e.g. a full disk: Redis still has the rows
             counts.swallowed("keep-ledger")
             log.warning("ledger retention failed: %s", type(error).__name__)
+            if isinstance(error, OSError):
+                await _pass_on(mover.lease, counts)
+
+
+async def _pass_on(lease: Lease, counts: Counts) -> None:
+    """Let another server move rows: this one cannot write files."""
+    try:
+        await lease.pass_on()
+    except StoreError:  # it ends by itself
+        counts.swallowed("work-leases")

@@ -27,6 +27,7 @@ from __future__ import annotations
 from typing import Final
 
 from cacheserver.cache.store.decision_scripts import KEEP_DECISIONS
+from cacheserver.peers.work_lease import IS_OURS
 from cacheserver.storage.stored_row import EARLIER_NEAR, NEAR
 
 # Overhead of a row beside its id and value: 51 bytes measured, and spare room in a growing hash.
@@ -165,10 +166,14 @@ for _name, _number in {
 }.items():
     FOLD = FOLD.replace(_name, str(_number))
 
-# ARGV: P, minute, number of rows written to a file. A minute that got another row meanwhile is kept
-# for the next pass. Returns 1 if the minute was deleted.
-FORGET = """
+# ARGV: P, minute, number of rows written to a file, token of the lease of this work. A minute that
+# got another row meanwhile is kept for the next pass. Returns 1 if the minute was deleted, -1 if
+# another server has the lease by now.
+FORGET = (
+    IS_OURS
+    + """
 local P = ARGV[1]
+if not is_ours('ledger', ARGV[4]) then return -1 end
 local key = P .. 'lr:' .. ARGV[2]
 local held = redis.call('HLEN', key)
 if held > tonumber(ARGV[3]) then return 0 end
@@ -182,6 +187,7 @@ if redis.call('EXISTS', P .. 'lr') == 0 or redis.call('DECRBY', P .. 'lrb', size
 end
 return 1
 """.replace("UNCOUNTED_BYTES", str(_UNCOUNTED_BYTES))
+)
 
 # ARGV: P, minutes... Returns the bytes of each minute's rows.
 WEIGH = """

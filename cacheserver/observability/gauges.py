@@ -5,10 +5,11 @@ from __future__ import annotations
 import asyncio
 import math
 from collections.abc import Callable, Mapping
-from importlib.metadata import PackageNotFoundError, version
 
 from prometheus_client import CollectorRegistry, Gauge
 from prometheus_client.process_collector import ProcessCollector
+
+from cacheserver.observability.version import installed_version
 
 STATES = ("within", "near", "reached")  # of budgets
 BREAKER = ("closed", "half-open", "open")
@@ -24,7 +25,7 @@ class Gauges:
             return Gauge(f"cacheserver_{name}", help, labels, registry=registry)
 
         ProcessCollector(registry=registry)
-        gauge("info", "Always 1; which version runs", "version").labels(_version()).set(1)
+        gauge("info", "Always 1; which version runs", "version").labels(installed_version()).set(1)
         self._ledger = gauge("ledger_waiting_rows", "Rows that are not in Redis yet")
         self._calls = gauge(
             "upstream_slots", "Calls to Claude in flight, and those that wait", "state"
@@ -33,6 +34,9 @@ class Gauges:
             "upstream_breaker", "The circuit breaker: 0 closed, 1 half-open, 2 open: not asked"
         )
         self._connections = gauge("connections", "Connections that are open")
+        self._servers = gauge("servers", "Servers that share the store, this one included")
+        self._lease = gauge("lease_held", "1 while this server may serve what is stored")
+        self._work = gauge("work", "1 for work in the background that this server does", "work")
         gauge("tasks", "Tasks of the event loop: one that ever grows leaks").set_function(_tasks)
         self._unsynced = gauge(
             "store_unsynced_seconds",
@@ -92,6 +96,20 @@ class Gauges:
         """Read `count` at each scrape."""
         self._connections.set_function(count)
 
+    def watch_servers(
+        self,
+        live: Callable[[], int],
+        held: Callable[[], bool],
+        work: Mapping[str, Callable[[], bool]],
+    ) -> None:
+        """Read at each scrape how many servers live, whether this one holds its lease, and which
+        work in the background it does.
+        """
+        self._servers.set_function(live)
+        self._lease.set_function(held)
+        for name, is_done in work.items():
+            self._work.labels(name).set_function(is_done)
+
     def watch_memory(self, kind: str, size: Callable[[], int]) -> None:
         """Read `size` at each scrape: bytes of answers or requests that are kept in memory."""
         self._memory.labels(kind).set_function(size)
@@ -141,10 +159,3 @@ def _tasks() -> float:
         return len(asyncio.all_tasks())
     except RuntimeError:  # asked for outside of the loop
         return math.nan
-
-
-def _version() -> str:
-    try:
-        return version("cacheserver")
-    except PackageNotFoundError:  # run from its folder
-        return "unknown"

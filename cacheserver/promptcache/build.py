@@ -53,6 +53,7 @@ async def build(host: Host) -> AsyncIterator[PromptCaching]:
             metrics=metrics,
             clock=host.clock,
             salt=salt,
+            lease=host.leases.of("prewarm"),
         )
         prewarmer.start()
         stack.push_async_callback(prewarmer.close)

@@ -15,6 +15,7 @@ from cacheserver.core.errors import StoreError, Unavailable, UpstreamError
 from cacheserver.core.rules.caching import Warm
 from cacheserver.core.single_flight import end
 from cacheserver.core.types import API_VERSION, Mark, Tenant
+from cacheserver.peers.work_lease import ALONE, Lease
 from cacheserver.promptcache import prewarm_rules
 from cacheserver.promptcache import salt as prompt_salt
 from cacheserver.promptcache.layout import lay_out, with_marks
@@ -52,7 +53,9 @@ class Prewarmer:
         metrics: Metrics,
         clock: Callable[[], float],
         salt: Salt | None = None,
+        lease: Lease = ALONE,
     ) -> None:
+        self._lease = lease
         self._salt = salt
         self._claude = claude
         self._tenants = tenants
@@ -121,7 +124,8 @@ class Prewarmer:
         while True:
             try:
                 with one_round():
-                    await self.round()
+                    if self._lease.held:
+                        await self.round()
             except StoreError:
                 self._metrics.swallowed("prewarm")
             except Exception as error:  # the task boundary: what one round met, the next may not

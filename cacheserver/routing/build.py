@@ -108,6 +108,7 @@ async def _trials(
             tenants=host.tenants,
             metrics=host.metrics,
             clock=host.clock,
+            lease=host.leases.of("gold"),
         )
         gold.start()
         stack.push_async_callback(gold.close)

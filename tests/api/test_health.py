@@ -35,7 +35,7 @@ async def test_a_working_server_is_ok_in_every_part(house: House) -> None:
     found = await health(house)
     parts = by_name(found)
     assert parts.keys() == {
-        "store", "disk", "room", "index", "embedder", "upstream", "ledger", "tasks",
+        "store", "disk", "room", "index", "embedder", "upstream", "ledger", "tasks", "servers",
     }  # fmt: skip
     wrong = {name: one for name, one in parts.items() if one["status"] != "ok"}
     assert not wrong.keys() - {"store", "disk"}, wrong  # the machine of a test may be slow, or full

@@ -214,6 +214,7 @@ async def test_health_needs_no_key_and_readiness_says_what_is_missing(house: Hou
     assert ready == {
         "ready": True,
         "store": "ok",
+        "lease": "ok",
         "queue": "ok",
         "similarity": "ok",
         "upstream": "ok",

@@ -17,6 +17,7 @@ from cacheserver.ledger import files, row_codec, sums
 from cacheserver.ledger.export import LedgerExport, encode_pages
 from cacheserver.ledger.retention import LedgerRetention
 from cacheserver.ledger.writer import Ledger
+from cacheserver.peers.work_lease import WorkLease
 from cacheserver.storage import stored_row
 from cacheserver.storage.connection import Connection, command
 from tests.ledger.rows import AT, row, rows
@@ -146,11 +147,27 @@ async def test_rows_that_an_earlier_version_did_not_count_are_spilled_too(
 
 async def test_one_server_at_a_time_spills(redis: Connection, prefix: str, tmp_path: Path) -> None:
     await recorded(redis, prefix, [row(at=AT - 31 * DAY)])
-    keeper = LedgerRetention(redis, prefix=prefix, folder=tmp_path)
-    await command(redis, "SET", f"{prefix}lrk", "another", "EX", 60)
+    one, two = (WorkLease(redis, "ledger", server=name, prefix=prefix) for name in ("one", "two"))
+    keeper = LedgerRetention(redis, prefix=prefix, folder=tmp_path, lease=two)
+    assert await one.take()
+    assert not await two.take()
     assert await keeper.enforce(AT) == 0
-    await command(redis, "DEL", f"{prefix}lrk")
+    await one.give_back()
+    assert await two.take()
     assert await keeper.enforce(AT) == 1
+
+
+async def test_a_server_that_was_held_up_deletes_no_rows(
+    redis: Connection, prefix: str, tmp_path: Path
+) -> None:
+    await recorded(redis, prefix, [row(at=AT - 31 * DAY)])
+    late = WorkLease(redis, "ledger", server="late", prefix=prefix)
+    keeper = LedgerRetention(redis, prefix=prefix, folder=tmp_path, lease=late)
+    assert await late.take()
+    await command(redis, "SET", f"{prefix}work:ledger", "another", "PX", 60_000)
+    assert late.held  # it knows nothing of the other yet
+    assert await keeper.enforce(AT) == 0
+    assert await rows_in(redis, prefix) == 1
 
 
 async def test_files_end_after_their_time(redis: Connection, prefix: str, tmp_path: Path) -> None:

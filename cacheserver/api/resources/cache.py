@@ -123,8 +123,9 @@ async def healthz() -> dict[str, str]:
 
 @router.get("/readyz", summary="The store answers and a miss may be asked")
 async def readyz(request: Request, similarity: bool = False) -> Response:
-    """503 while Redis is away or takes no writes (a full disk), or so many calls wait for Claude
-    that the next is refused; requests are answered all the same.
+    """503 while Redis is away or takes no writes (a full disk), while this server has no lease and
+    so serves nothing stored, or so many calls wait for Claude that the next is refused; requests
+    are answered all the same.
 
     After a start `similarity` is `loading` for a moment: similar questions are misses with the
     reason `warming`. `?similarity=1` is 503 until they are found too.
@@ -141,7 +142,9 @@ async def readyz(request: Request, similarity: bool = False) -> Response:
     except StoreError:
         store = "away"
     upstream = parts.upstream
-    checks = {"store": store, "queue": "full" if upstream.slots.full else "ok"}
+    lease = "ok" if await parts.host.peers.trust() else "lapsed"
+    queue = "full" if upstream.slots.full else "ok"
+    checks = {"store": store, "lease": lease, "queue": queue}
     shown = {"similarity": _similarity(parts)}
     ready = set((checks | shown if similarity else checks).values()) == {"ok"}
     circuit = upstream.breaker.state(upstream.clock())

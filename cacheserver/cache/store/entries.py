@@ -31,6 +31,7 @@ from cacheserver.core.errors import StoreError
 from cacheserver.core.single_flight import end
 from cacheserver.core.types import FIRST_EMBEDDER, Entry, Nanodollars
 from cacheserver.peers.peers import Peers, uncounted
+from cacheserver.peers.work_lease import ALONE, Lease
 from cacheserver.storage import key_groups
 from cacheserver.storage.connection import PREFIX, Connection, command, read_values, run_script
 from cacheserver.storage.sealer import PlainSealer, Sealer
@@ -69,8 +70,10 @@ class Entries:
         sealer: Sealer | None = None,
         embedder: str = FIRST_EMBEDDER,
         hot: HotEntries | None = None,
+        lease: Lease = ALONE,
     ) -> None:
-        """`embedder` is the one whose vectors `put` is given."""
+        """`embedder` is the one whose vectors `put` is given. `lease`: that of the upkeep."""
+        self.lease = lease
         self.max_bytes = max_bytes
         self.evicted = 0  # by the size limit or at their deadline, by this process
         self.failures = 0  # rounds of upkeep that failed
@@ -289,17 +292,14 @@ class Entries:
 
     async def purge_marked(self, tenant: str, *, actor: str = "", conversation: str = "") -> int:
         """Purge the entries of an actor or a conversation, by digest; return their number."""
-        group = (
-            key_groups.actor_group(tenant, actor)
-            if actor
-            else key_groups.conversation_group(tenant, conversation)
-        )
-        return await self.purge_group(group)
+        if actor:
+            return await self.purge_group(key_groups.actor_group(tenant, actor))
+        return await self.purge_group(key_groups.conversation_group(tenant, conversation))
 
     async def has_namespace(self, tenant: str, namespace: str) -> bool:
         """Return True if anything of `tenant`'s is stored in `namespace`. Raises `StoreError`."""
-        key = f"{self._prefix}g:{key_groups.namespace_group(tenant, namespace)}"
-        return bool(await command(self._redis, "EXISTS", key))
+        group = key_groups.namespace_group(tenant, namespace)
+        return bool(await command(self._redis, "EXISTS", f"{self._prefix}g:{group}"))
 
     async def purge_tenant(self, tenant: str) -> int:
         """Purge all of `tenant`'s entries; returns how many there were."""
@@ -352,17 +352,17 @@ class Entries:
         return int(await command(self._redis, "HGET", f"{self._prefix}state", "bytes") or 0)
 
     async def upkeep(self) -> int:
-        """Count the hits since the last time, drop what has expired; returns how many that were."""
+        """Count the hits here; with the lease, drop what has expired: returns how many."""
         await self._count_hits()
-        total = 0
-        while True:
+        total, more = 0, self.lease.held
+        while more:
             now_ms = round(self._clock() * 1000)
             dropped = await self.hot.change(self._sweep, now_ms, self.max_bytes or 0, _STEP)
-            self._inflation = b""
             self._left(dropped)
             total += len(dropped)
-            if len(dropped) < _STEP:
-                return total
+            more = len(dropped) == _STEP
+        self._inflation = b""
+        return total
 
     async def _count_hits(self) -> None:
         touched, self._touched = self._touched, {}

@@ -58,7 +58,8 @@ async def keep(
                 if await watch.check():
                     await sealer.reload()
                     await semantic.restore()
-                await decision_log.fold()  # what a killed server left
+                if semantic.entries.lease.held:
+                    await decision_log.fold()  # what a killed server left
                 await semantic.tend()
                 if time.monotonic() - saved_at >= _SNAPSHOT_S:
                     await semantic.save()

@@ -31,6 +31,7 @@ from cacheserver.index.batcher import Batcher
 from cacheserver.index.errors import IndexingError, Unreadable
 from cacheserver.index.models import Vectors
 from cacheserver.matching.question_text import is_normal
+from cacheserver.peers.work_lease import ALONE, Lease
 from cacheserver.storage.connection import Connection, command
 
 KEPT_S = 7 * 86_400  # previous vectors after a change: a week in which operators may go back
@@ -38,6 +39,7 @@ _PAGE = 100  # entries at a time: some 400 kB
 _BUSY_S, _MOST_BUSY_S = 0.02, 1.0  # wait for requests: each look, and at most for one question
 _FAILURES_IN_A_ROW = 20  # then it is the embedder that fails, not a text
 _RETRY_S = 5.0  # after a failure of the store
+_OTHERS_S = 60.0  # between looks at what another server has embedded: a look reads the ids of all
 _AWAY_S = 30.0  # after one of the embedder, unless it answers before: a try may hold it a while
 _BACK_S = 10.0  # from the first answer after a failure to a pass: a pass reads the ids of all
 _LOOK_S = 600.0  # between looks at whether a week is over
@@ -82,12 +84,15 @@ class Reembedding:
         probe: Vectors | None = None,
         changed: Callable[[], str | None] = lambda: None,
         pause: float = 1.0,
+        lease: Lease = ALONE,
     ) -> None:
         """`disk`: where the store's files are; None: on a server that somebody else runs.
 
         `probe`: as `Embedding` has it, and `changed`.
 
         `pause`: seconds of rest for each second of embedding, which leaves half to requests.
+
+        `lease`: one server at a time embeds; the others index what it has embedded.
         """
         self.changed = changed
         self.progress = Progress()
@@ -105,6 +110,7 @@ class Reembedding:
         self._counts = counts
         self._probe = probe
         self._pause = pause
+        self._lease = lease
 
     def as_json(self) -> dict[str, Any]:
         """Return the embedder and the progress of a change, as operators see it."""
@@ -155,7 +161,7 @@ class Reembedding:
             return
         while True:
             try:
-                await self._round()
+                is_done = await self._round()
             except StoreError:
                 self._counts.swallowed("re-embed")
                 await asyncio.sleep(_RETRY_S)
@@ -169,7 +175,7 @@ class Reembedding:
                 log.warning("embedding stored questions again failed: %s", type(error).__name__)
                 await asyncio.sleep(_RETRY_S)
                 continue
-            await self._rest(_LOOK_S)
+            await self._rest(_LOOK_S if is_done else _OTHERS_S)
 
     async def _rest(self, most: float) -> None:
         """Wait, less if the embedder answers again after a failure."""
@@ -178,16 +184,37 @@ class Reembedding:
                 await self._semantic.recovered.wait()
                 await asyncio.sleep(_BACK_S)
 
-    async def _round(self) -> None:
+    async def _round(self) -> bool:
+        """Do what is due; False if another server is doing it, and only its work was followed."""
         state = self.state
         assert state is not None  # `prepare` ran
         self._semantic.recovered.clear()
-        if state.finished is None or self._semantic.lacking:
+        lacks = state.finished is None or self._semantic.lacking > 0
+        if not lacks and not self._is_over(state):
+            return True
+        if not await self._lease.take():
+            if lacks:
+                await self.index_embedded()
+            return False
+        try:
+            await self._work(state, lacks=lacks)
+        finally:
+            if not self._lease.held:
+                self._counts.embedder_left(0)  # what is left is another server's
+            await self._lease.give_back()
+        return True
+
+    def _is_over(self, state: EmbedderState) -> bool:
+        """Return whether the previous embedder's vectors are to be deleted."""
+        over = state.finished is not None and self._clock() - state.finished >= KEPT_S
+        return over and state.previous is not None
+
+    async def _work(self, state: EmbedderState, *, lacks: bool) -> None:
+        if lacks:
             await self.embed_all()
             state = replace(state, finished=state.finished or self._clock())
             await self._finish(state)
-        over = state.finished is not None and self._clock() - state.finished >= KEPT_S
-        if over and state.previous is not None:
+        if self._is_over(state):
             stored = await self._states.read()
             if stored is None or stored.id != self._id:
                 return  # another server went back: the old vectors are its own
@@ -200,6 +227,14 @@ class Reembedding:
         if stored is None or stored.id == self._id:
             await self._states.write(state)
         self.state = state
+
+    async def index_embedded(self) -> None:
+        """Index what another server has embedded so far. Raises `StoreError`."""
+        known = {name[:32] for name in await self._semantic.index.names()}
+        async for page in self._entries.vectors.pages(known, size=_PAGE):
+            for one in page:
+                await self._wants(one)
+            await asyncio.sleep(0)
 
     async def embed_all(self) -> None:
         """Embed each question that lacks this embedder's vector, until none is left.
@@ -215,6 +250,8 @@ class Reembedding:
             lacking = [one for one in page if await self._wants(one)]
             questions = await self._entries.vectors.questions(lacking)
             for found, entry in zip(lacking, questions, strict=True):
+                if not self._lease.held:
+                    raise StoreError("the lease of embedding stored questions has lapsed")
                 if entry is None or entry.text is None or not is_normal(entry.text):
                     continue
                 try:

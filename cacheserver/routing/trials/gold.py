@@ -19,6 +19,7 @@ from cacheserver.core.errors import StoreError
 from cacheserver.core.rules.routing import Tier
 from cacheserver.core.single_flight import end
 from cacheserver.core.types import API_VERSION, Nanodollars, Tenant
+from cacheserver.peers.work_lease import ALONE, Lease
 from cacheserver.routing import answer_checks
 from cacheserver.routing.task_inference import last_text
 from cacheserver.routing.trials import gold_rules
@@ -79,7 +80,9 @@ class GoldRuns:
         tenants: Tenants,
         metrics: Metrics,
         clock: Callable[[], float],
+        lease: Lease = ALONE,
     ) -> None:
+        self._lease = lease
         self._store = store
         self._calls = calls
         self._comparer = comparer
@@ -103,10 +106,12 @@ class GoldRuns:
         for task in list(self._runs.values()):
             await end(task)
 
-    async def begin(self, tenant: Tenant, task: str, tier: Tier) -> Run | None:
+    async def begin(
+        self, tenant: Tenant, task: str, tier: Tier, *, slot: int | None = None
+    ) -> Run | None:
         """Start a run in the background, or return the one under way.
 
-        None: the task has no gold set. Raises `StoreError`.
+        `slot`: that of the schedule. None: the task has no gold set. Raises `StoreError`.
         """
         found = await self._store.gold(tenant.name, task)
         if found is None:
@@ -115,7 +120,7 @@ class GoldRuns:
         if name not in self._runs:
             model = trial_rules.pair_of(task, tier, tenant.routing).cheap
             run = self._last[name] = Run(task, tier, model, len(found.items))
-            work = self._run(tenant, run, found.items)
+            work = self._run(tenant, run, found.items, slot)
             self._runs[name] = asyncio.create_task(work, name="trials:gold-run")
         return self._last.get(name)
 
@@ -128,7 +133,7 @@ class GoldRuns:
         await asyncio.gather(*self._runs.values(), return_exceptions=True)
 
     async def round(self) -> int:
-        """Start the runs that are due, one server each; return how many this one started.
+        """Start the runs that are due; return how many.
 
         Raises `StoreError`.
         """
@@ -140,14 +145,18 @@ class GoldRuns:
                 gate = trial_rules.gates(task, tenant.routing)
                 if gate is None or len(self._runs) >= _RUNS:
                     continue  # no tier depends on it: it is run when somebody asks
-                if await self._store.take_slot(tenant.name, task, slot, every_s):
-                    begun += await self.begin(tenant, task, gate[0]) is not None
+                if (tenant.name, task) in self._runs:
+                    continue
+                if await self._store.begin_run(tenant.name, task, slot, every_s):
+                    begun += await self.begin(tenant, task, gate[0], slot=slot) is not None
         return begun
 
-    async def _run(self, tenant: Tenant, run: Run, items: Sequence[Item]) -> None:
+    async def _run(self, tenant: Tenant, run: Run, items: Sequence[Item], slot: int | None) -> None:
         name = tenant.name, run.task
         try:
-            self._last[name] = await self._graded(tenant, run, items)
+            self._last[name] = await self._graded(tenant, run, items, slot)
+            if slot is not None and self._lease.held:
+                await self._store.end_run(tenant.name, run.task, slot)
         except StoreError:
             self._metrics.swallowed(_SITE)
             self._last[name] = Run(run.task, run.tier, run.model, run.items, state="incomplete")
@@ -158,11 +167,15 @@ class GoldRuns:
         finally:
             del self._runs[name]
 
-    async def _graded(self, tenant: Tenant, run: Run, items: Sequence[Item]) -> Run:
+    async def _graded(
+        self, tenant: Tenant, run: Run, items: Sequence[Item], slot: int | None
+    ) -> Run:
         few = asyncio.Semaphore(_AT_ONCE)
 
         async def one(item: Item) -> _Graded | None:
             async with few:
+                if slot is not None and not self._lease.held:
+                    return None  # another server runs it anew
                 return await self._grade(tenant, run.model, item)
 
         graded = [found for found in await asyncio.gather(*map(one, items)) if found is not None]
@@ -215,7 +228,8 @@ class GoldRuns:
             await asyncio.sleep(_TICK_S)
             try:
                 with one_round():
-                    await self.round()
+                    if self._lease.held:
+                        await self.round()
             except StoreError:
                 self._metrics.swallowed(_SITE)
             except Exception as error:  # the task boundary: what one round met, the next may not

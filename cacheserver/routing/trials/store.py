@@ -35,6 +35,7 @@ LIFE_S: Final = 30 * 86_400
 _ALERTS: Final = 100
 _MAX_SET: Final = 4_000_000  # bytes of a gold set: 500 questions of two pages
 _MAX_SETS: Final = 50
+_TRIES: Final = 2  # of a scheduled run: the first may have ended with its server
 
 # ARGV: hash, list of pairs, pair, outcome, window, calls, cost, now (ms), life (s), gold or ''.
 _ADD = """
@@ -173,10 +174,22 @@ class TrialStore:
         """Delete a gold set. False: there was none."""
         return bool(await command(self._redis, "HDEL", self._of("gold", tenant), task))
 
-    async def take_slot(self, tenant: str, task: str, slot: int, life_s: int) -> bool:
-        """Return whether this server runs a gold set in that slot of time."""
-        key = f"{self._of('goldrun', tenant)}:{task}:{slot}"
-        return bool(await command(self._redis, "SET", key, 1, "NX", "EX", life_s))
+    async def begin_run(self, tenant: str, task: str, slot: int, life_s: int) -> bool:
+        """Return whether a gold set is to be run now, in that slot of time.
+
+        Once, or twice where a server was ended in the first run.
+        """
+        key = self._run(tenant, task, slot)
+        await command(self._redis, "SET", key, 0, "NX", "EX", life_s)
+        return int(await command(self._redis, "INCR", key)) <= _TRIES
+
+    async def end_run(self, tenant: str, task: str, slot: int) -> None:
+        """Note that a gold set was run in that slot of time."""
+        key = self._run(tenant, task, slot)
+        await command(self._redis, "SET", key, _TRIES, "XX", "KEEPTTL")
+
+    def _run(self, tenant: str, task: str, slot: int) -> str:
+        return f"{self._of('goldrun', tenant)}:{task}:{slot}"
 
     async def _write(
         self,

@@ -112,17 +112,33 @@ async def test_the_schedule_runs_a_set_once_a_slot_whatever_the_number_of_server
         await upload(here, asks("refund", expected="refund"))
         for harness in (here, there):
             harness.tenants.append(tenant())
-        assert [await here.gold.round(), await there.gold.round(), await here.gold.round()] == [
-            1,
-            0,
-            0,
-        ]
+        assert await here.gold.round() == 1
         await here.gold.idle()
+        assert [await there.gold.round(), await here.gold.round()] == [0, 0]
         assert len(here.asked) + len(there.asked) == 1
         for harness in (here, there):
             harness.now += 86_400
-        assert [await there.gold.round(), await here.gold.round()] == [1, 0]
+        assert await there.gold.round() == 1
         await there.gold.idle()
+        assert await here.gold.round() == 0
+
+
+async def test_a_run_whose_server_ended_is_run_once_more_by_another(
+    redis: Connection, prefix: str
+) -> None:
+    async with (
+        trial_harness(redis, prefix) as first,
+        trial_harness(redis, prefix) as second,
+        trial_harness(redis, prefix) as third,
+    ):
+        await upload(first, asks("refund", expected="refund"))
+        for harness in (first, second, third):
+            harness.tenants.append(tenant())
+        assert await first.gold.round() == 1
+        await first.gold.close()
+        assert await second.gold.round() == 1
+        await second.gold.close()
+        assert await third.gold.round() == 0  # it may be the set that ends them
 
 
 async def test_a_set_that_no_rule_depends_on_is_run_only_when_asked_for(

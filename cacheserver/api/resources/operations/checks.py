@@ -7,18 +7,18 @@ import platform
 import shutil
 import time
 from collections.abc import Mapping
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any, Final, Literal, TypeAlias
+from typing import Any, Final
 
 from cacheserver.api.components import Components
+from cacheserver.api.resources.operations import servers
+from cacheserver.api.resources.operations.check import Status, check
 from cacheserver.core.background import Rounds, rounds_of
 from cacheserver.core.errors import StoreError
 from cacheserver.core.times import iso
 from cacheserver.observability.store_sizes import StoreSizes
+from cacheserver.observability.version import installed_version
 from cacheserver.storage.connection import REPLICAS_DO, command, lacks_replicas
-
-Status: TypeAlias = Literal["ok", "degraded", "failed"]
 
 _WORST: Final[tuple[Status, ...]] = ("ok", "degraded", "failed")
 _SLOW_MS: Final = 50  # of a write to the store: it takes under one on the same machine
@@ -29,17 +29,6 @@ _WAITING_ROWS: Final = 1_000  # of the ledger; it is written within a second
 _DAY_S: Final = 86_400
 # Tasks that run as long as the server. If one is gone, a restart brings it back.
 _TASKS: Final = ("index:keep", "store:upkeep", "ledger:keep", "gauges:keep", "live:follow")
-
-
-def check(name: str, status: Status, found: str, do: str, **facts: Any) -> dict[str, Any]:
-    """Return a check as JSON; `do` is told unless all is well."""
-    return {
-        "name": name,
-        "status": status,
-        "found": found,
-        "do": None if status == "ok" else do,
-        "facts": facts,
-    }
 
 
 def worst(checks: list[dict[str, Any]]) -> Status:
@@ -57,6 +46,7 @@ async def all_checks(parts: Components) -> list[dict[str, Any]]:
         _upstream(parts),
         _ledger(parts),
         _tasks(parts),
+        await servers.check_servers(parts),
     ]
 
 
@@ -66,13 +56,9 @@ async def versions(parts: Components) -> dict[str, str]:
         info = await command(parts.host.store.redis, "INFO", "server")
     except StoreError:
         info = {}
-    try:
-        own = version("cacheserver")
-    except PackageNotFoundError:  # run from its source
-        own = "source"
     store = info if isinstance(info, Mapping) else {}
     return {
-        "cacheserver": own,
+        "cacheserver": installed_version(),
         "python": platform.python_version(),
         "store": str(store.get("valkey_version") or store.get("redis_version") or ""),
         "prices": parts.pricer.version,

@@ -38,6 +38,10 @@ class Progress:
     problem: str | None = None
 
 
+async def _by_nobody(kind: IndexKind) -> bool:
+    return False
+
+
 class IndexMove:
     """Brings the view to the index that is wanted."""
 
@@ -48,8 +52,13 @@ class IndexMove:
         counts: Counts,
         *,
         has_leftovers: Callable[[IndexKind], Awaitable[bool]],
+        is_used: Callable[[IndexKind], Awaitable[bool]] = _by_nobody,
     ) -> None:
-        """`has_leftovers`: whether an index of that kind, not in use, may still have vectors."""
+        """`has_leftovers`: whether an index of that kind, not in use, may still have vectors.
+
+        `is_used`: whether another server searches in one of that kind.
+        """
+        self._is_used = is_used
         self.progress = Progress()
         self.view = view
         self._make = make
@@ -122,7 +131,8 @@ class IndexMove:
         view.index = new
         log.info("the index is %s now, with %d questions", to, len(new))
         try:
-            await old.wipe()
+            if not await self._is_shared(old):
+                await old.wipe()
             await old.close()
         finally:
             self.progress.moving_to = None
@@ -135,6 +145,11 @@ class IndexMove:
         left = self._make(other)
         try:
             await left.open()
-            await left.wipe()
+            if not await self._is_shared(left):
+                await left.wipe()
         finally:
             await left.close()
+
+    async def _is_shared(self, index: SemanticIndex) -> bool:
+        """Return whether other servers search in it; the last of them to move deletes it."""
+        return not index.follows and await self._is_used(index.kind)

@@ -150,10 +150,11 @@ class IndexView:
 
         Called off the request path. Raises `StoreError`.
         """
-        await self.index.tend()
-        page = await self.index.next_page()
-        for id, scope in await self._without_entry(page):
-            await self.index.remove(id, scope)
+        if self.index.follows or self.entries.lease.held:  # one that all share is swept by one
+            await self.index.tend()
+            page = await self.index.next_page()
+            for id, scope in await self._without_entry(page):
+                await self.index.remove(id, scope)
         if self.index.lasts and not await self.index.is_full():
             self.incomplete = True  # its server has lost it
         since = time.monotonic() - self._agreed_at

@@ -11,7 +11,7 @@ const TONES = { ok: "good", degraded: "warn", failed: "bad" };
 const SAID = { ok: "Every part works.", degraded: "It works, and a part needs a look.", failed: "A part has failed." };
 const NAMES = {
   store: "Store", disk: "Disk", room: "Room", index: "Index", embedder: "Embedder",
-  upstream: "Claude", ledger: "Ledger", tasks: "Background tasks",
+  upstream: "Claude", ledger: "Ledger", tasks: "Background tasks", servers: "Servers",
 };
 
 export function Health({ may }) {
@@ -27,12 +27,27 @@ export function Health({ may }) {
         </li>`)}
       </ul>
       <${Rounds} of=${data.checks.find(({ name }) => name === "tasks")?.facts.rounds ?? []} />
+      <${Servers} of=${data.checks.find(({ name }) => name === "servers")?.facts} />
     <//>
     <${Card} title="Versions" class="third" api="/admin/v1/health">
       <dl class="facts">${Object.entries(data.versions).map(([name, version]) => html`<dt key=${name}>${name}</dt><dd>${version || "–"}</dd>`)}</dl>
     <//>
     <${Canary} about=${data.canary} may=${may} />
   </div>`}<//>`;
+}
+
+/** The servers that share the store, and which work in the background each does. */
+function Servers({ of }) {
+  if (!of || of.servers.length < 2) return null;
+  const done = (place) => Object.entries(of.work).filter(([, who]) => who === place).map(([work]) => work).join(", ");
+  return html`<details class="more-options rounds"><summary>Servers on this store</summary>
+    <${Table} label="Servers" rowKey="name" rows=${of.servers} columns=${[
+      { key: "place", label: "Server", render: (one) => html`<code class="nowrap">${one.place ?? one.name}</code>${one.own ? " (this one)" : ""}` },
+      { key: "version", label: "Version", render: ({ version }) => version ?? "–" },
+      { key: "since", label: "Since", render: ({ since }) => since ?? "–" },
+      { key: "behind", label: "Changes", render: ({ behind }) => behind ? "some not applied yet" : "all applied" },
+      { key: "work", label: "Work in the background", render: ({ place }) => done(place) || "none" },
+    ]} /></details>`;
 }
 
 /** When each background task ran last, how long, and how often it failed. */

@@ -17,6 +17,7 @@ from tests.commands.conftest import Done
 from tests.models import ROOT
 
 _BYTES: Final = 1 << 16
+_PATIENCE_S: Final = 10.0  # far more than a command needs to end, on a busy machine
 
 
 class Foreground:
@@ -58,7 +59,12 @@ class Foreground:
 
     async def interrupt(self) -> Done:
         """Interrupt the command and all that it has started, as Ctrl-C does; wait for its end."""
-        os.killpg(self._child.pid, signal.SIGINT)
+        # Before Python 3.12, `asyncio.wait_for` loses a cancellation that comes as what it waits
+        # for is done. A person presses the keys again.
+        for _ in range(2):
+            os.killpg(self._child.pid, signal.SIGINT)
+            if (await asyncio.wait({self._reading}, timeout=_PATIENCE_S))[0]:
+                break
         return await self.end()
 
     async def end(self) -> Done:

@@ -71,6 +71,7 @@ def run(
         ) as pool:
             bound = MOST // len(parts)
             found = []
+            progress(0, len(parts))
             for totals in pool.map(partial(_replayed, scenario, prices, requests, bound), parts):
                 found.append(totals)
                 progress(len(found), len(parts))

@@ -9,11 +9,11 @@ import numpy as np
 
 from cacheserver.batches.context import Decider
 from cacheserver.cache.freshness import bar_of
-from cacheserver.core.types import Candidate, Entry, Hit, Query, Usage
+from cacheserver.cache.miss.stand_in import close_enough, stand_in
+from cacheserver.core.types import Candidate, Hit, Query
 from cacheserver.matching.cosine_scale import CosineScale
 
 _LEADERS = 2_000  # questions of a scope that new ones are compared with: 3 MB, 0.1 ms
-_CLOSE = 0.9  # cosine; no target is reached below it, and deciding costs a round trip
 
 
 @dataclass(slots=True)
@@ -41,10 +41,10 @@ class Leaders:
             return None
         cosines = np.asarray(asks.vectors) @ np.asarray(vector)
         bar = bar_of(query.tenant, query.controls.namespace, query.label_scope)
-        close = _CLOSE if bar.similarity is None else bar.similarity
+        close = close_enough(bar)
         best = [int(at) for at in np.argsort(-cosines)[: bar.top_k]]
         near = [
-            Candidate(_stand_in(query, asks, at, now), similarity)
+            Candidate(stand_in(query, at, asks.texts[at], asks.actors[at], now), similarity)
             for at in best
             if (similarity := self._scale(float(cosines[at]))) >= close
         ]
@@ -66,23 +66,3 @@ class Leaders:
 
     def forget(self, job: str) -> None:
         self._jobs.pop(job, None)
-
-
-def _stand_in(query: Query, asks: _Questions, place: int, now: float) -> Entry:
-    """A stand-in for the entry of an answer that is still to come, for the decider."""
-    return Entry(
-        id=f"{place:032d}",
-        tenant=query.tenant.name,
-        namespace=query.controls.namespace,
-        fingerprint="",
-        scope=query.scope,
-        text=asks.texts[place],
-        model=query.model,
-        message=b"{}",
-        usage=Usage(),
-        cost=None,
-        tags=(),
-        created_at=now,
-        expires_at=now + 1,
-        actor=asks.actors[place],
-    )

@@ -15,6 +15,7 @@ from cacheserver.cache import ports
 from cacheserver.cache.call_planner import CallPlanner
 from cacheserver.cache.decider import Decider
 from cacheserver.cache.miss.shared_calls import SharedCalls
+from cacheserver.cache.miss.similar_calls import SimilarCalls
 from cacheserver.cache.plugins import Plugins
 from cacheserver.cache.semantic_index.build import IndexFactory, IndexOptions
 from cacheserver.cache.service import CacheService
@@ -296,6 +297,7 @@ async def cache(
         stored=stored,
         verifier=plugins.verifier,
         shared_calls=SharedCalls(flights),
+        similar_calls=SimilarCalls(decider, answers.prior.scale, clock=clock),
         grace_s=options.grace_s,
     )
     upkeep = asyncio.create_task(

@@ -20,6 +20,7 @@ from cacheserver.cache.miss.answer_store import AnswerStore
 from cacheserver.cache.miss.fill import LONG_AGO, Fill, FillPorts
 from cacheserver.cache.miss.flight_reader import FlightReader, with_reason
 from cacheserver.cache.miss.shared_calls import SharedCalls
+from cacheserver.cache.miss.similar_calls import Question, SimilarCalls
 from cacheserver.cache.ports import (
     Budgets,
     CallPlanner,
@@ -66,6 +67,7 @@ class CacheService:
         stored: StoredAnswers,
         verifier: Verifier,
         shared_calls: SharedCalls,
+        similar_calls: SimilarCalls,
         grace_s: float = 30.0,
     ) -> None:
         self._stored = stored
@@ -73,6 +75,7 @@ class CacheService:
         self._learner = learner
         self._verifier = verifier
         self._shared_calls = shared_calls
+        self._similar_calls = similar_calls
         self._verifying = Counter[str]()  # requests under way, by the key of their call
         self._metrics = metrics
         self._clock = clock
@@ -108,6 +111,8 @@ class CacheService:
         request = Request.begin(query, self._clock())
         with self._settler.settle_on_error(request):
             decision = await self.look_up(query)
+            if isinstance(decision, Miss) and await self._similar_calls.wait(query, decision):
+                decision = await self.look_up(query)
         if query.tenant.shadow and isinstance(decision, Hit):
             decision = in_shadow(decision)
         match decision:
@@ -116,21 +121,27 @@ class CacheService:
             case Miss() if query.controls.only and not self.may_verify(query, decision):
                 raise await self._refuse(request, decision)
             case Miss() | Bypass():
-                request.decision = decision
-                key = request.call_key
-                with self._settler.settle_on_error(request):
-                    await self._admit(request, joins=key in self._verifying)
-                    verified = await self._verify(request, key)
-                match verified:
-                    case Hit(candidate=Candidate(entry=entry)):
-                        return await self._serve_stored(request, verified, entry)
-                if isinstance(decision, Miss) and query.controls.only:
-                    self._admission.release(request)
-                    raise await self._refuse(request, decision)
-                with self._settler.settle_on_error(request):  # the other may have left
-                    await self._admit(request, joins=False)
-                return await self._fill(request)
+                with self._similar_calls.asking(query, decision) as question:
+                    return await self._answer_miss(request, decision, question)
         raise AssertionError("a look-up finds an entry, a reason to ask, or a reason not to share")
+
+    async def _answer_miss(
+        self, request: Request, decision: Miss | Bypass, question: Question | None
+    ) -> Answer:
+        request.decision = decision
+        key = request.call_key
+        with self._settler.settle_on_error(request):
+            await self._admit(request, joins=key in self._verifying)
+            verified = await self._verify(request, key)
+        match verified:
+            case Hit(candidate=Candidate(entry=entry)):
+                return await self._serve_stored(request, verified, entry)
+        if isinstance(decision, Miss) and request.query.controls.only:
+            self._admission.release(request)
+            raise await self._refuse(request, decision)
+        with self._settler.settle_on_error(request):  # the other may have left
+            await self._admit(request, joins=False)
+        return await self._fill(request, question)
 
     async def look_up(self, query: Query) -> Decision:
         """Return the stored answer that may be served, or why there is none. Raises nothing."""
@@ -241,18 +252,23 @@ class CacheService:
             self._metrics.swallowed("verify-store")
             return False
 
-    async def _fill(self, request: Request) -> Answer:
-        """Have Claude asked, or wait for a call that another request makes."""
-        with self._join(request) as reader:
+    async def _fill(self, request: Request, question: Question | None = None) -> Answer:
+        """Have Claude asked, or wait for a call that another request makes.
+
+        `question`: that similar ones wait for.
+        """
+        with self._join(request, question) as reader:
             try:
                 return await reader.answer()
             except UpstreamError as error:
                 return await self._serve_stale(reader, error)
 
-    def _join(self, request: Request) -> FlightReader:
+    def _join(self, request: Request, question: Question | None) -> FlightReader:
         flight, led = self._flights.join(request.call_key, lambda log: self._run_fill(request, log))
         if led:
             self._admission.release_after(flight.task, request)
+            if question is not None:
+                self._similar_calls.end_with(flight.task, question)
         else:
             self._admission.release(request)
         return FlightReader(request, flight, led=led, flights=self._flights, settler=self._settler)

@@ -148,3 +148,17 @@ async def test_what_was_erased_under_way_is_asked_for_again(four: list[House]) -
     await leader
     assert came_from(await follower)[0] == "miss"
     assert len(four[0].asked) == 2
+
+
+def spelled(n: int) -> str:
+    """Spell the question in one of 24 ways: case, punctuation and filler differ."""
+    text = f"{('', 'Please, ', 'Hello! ')[n % 3]}{ASKED}"
+    text = text[:-1] + ("?", "", "??", "!")[n // 3 % 4]
+    return text if n // 12 % 2 else text.lower()
+
+
+async def test_similar_questions_on_four_servers_are_five_calls_at_most(four: list[House]) -> None:
+    answers = await ask_all(four, [spelled(n) for n in range(500)])
+    assert len({spelled(n) for n in range(500)}) == 24
+    assert 1 <= len(four[0].asked) <= 5
+    assert kinds(answers)["miss"] == len(four[0].asked)

@@ -14,6 +14,7 @@ from typing import Protocol
 from cacheserver.cache import ports
 from cacheserver.cache.call_planner import CallPlanner
 from cacheserver.cache.decider import Decider
+from cacheserver.cache.miss.questions_elsewhere import QuestionsElsewhere
 from cacheserver.cache.miss.shared_calls import SharedCalls
 from cacheserver.cache.miss.similar_calls import SimilarCalls
 from cacheserver.cache.plugins import Plugins
@@ -125,6 +126,7 @@ class Cache:
     stored: StoredAnswers
     settler: Callable[..., Settler]  # given the `ledger` that its rows go to
     flights: Flights
+    elsewhere: QuestionsElsewhere
 
 
 @asynccontextmanager
@@ -281,6 +283,8 @@ async def cache(
         evidence_id=answers.evidence_id,
     )
     flights = Flights(store.redis, peers, metrics, prefix=store.prefix)
+    elsewhere = QuestionsElsewhere(flights, store.sealer)
+    answers.memories.append(elsewhere.forget)
     service = CacheService(
         entries=answers.entries,
         claude=claude,
@@ -296,8 +300,10 @@ async def cache(
         learner=plugins.learner,
         stored=stored,
         verifier=plugins.verifier,
-        shared_calls=SharedCalls(flights),
-        similar_calls=SimilarCalls(decider, answers.prior.scale, clock=clock),
+        shared_calls=SharedCalls(flights, elsewhere, metrics),
+        similar_calls=SimilarCalls(
+            decider, answers.prior.scale, clock=clock, elsewhere=elsewhere, metrics=metrics
+        ),
         grace_s=options.grace_s,
     )
     upkeep = asyncio.create_task(
@@ -307,7 +313,7 @@ async def cache(
     reembedding = asyncio.create_task(answers.reembedding.run(), name="index:re-embed")
     moving = asyncio.create_task(answers.index_move.run(), name="index:move")
     try:
-        yield Cache(service, planner, decider, stored, settler, flights)
+        yield Cache(service, planner, decider, stored, settler, flights, elsewhere)
     finally:
         try:
             await service.drain(_DRAIN_S)

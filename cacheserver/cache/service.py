@@ -19,8 +19,9 @@ from cacheserver.cache.miss.admission import MissAdmission
 from cacheserver.cache.miss.answer_store import AnswerStore
 from cacheserver.cache.miss.fill import LONG_AGO, Fill, FillPorts
 from cacheserver.cache.miss.flight_reader import FlightReader, with_reason
+from cacheserver.cache.miss.questions_elsewhere import Question
 from cacheserver.cache.miss.shared_calls import SharedCalls
-from cacheserver.cache.miss.similar_calls import Question, SimilarCalls
+from cacheserver.cache.miss.similar_calls import SimilarCalls
 from cacheserver.cache.ports import (
     Budgets,
     CallPlanner,

@@ -1,10 +1,11 @@
-"""Kinds of keys about the servers on a store, for the registry. They have no content, and stay."""
+"""Kinds of keys about the servers on a store, for the registry. All but one have no content."""
 
 from __future__ import annotations
 
 from typing import Final, Literal
 
 _STAYS: Final[Literal["stays"]] = "stays"
+_ALWAYS: Final[Literal["always"]] = "always"
 _CHANGED: Final = "ids, digests, names of tenants"
 
 # Name, type, key, how it is erased, what it holds, lifetime.
@@ -18,6 +19,7 @@ PEERS: Final = (
     ("servers_seen", "hash", "peers:seen", _STAYS, "random names, ids", "seconds"),
     ("servers_many", "string", "many", _STAYS, "a number", "seconds"),
     ("calls", "string", "fl:<key>", _STAYS, "random names; a digest in the key", "seconds"),
+    ("call_questions", "string", "fq:T:<key>", _ALWAYS, "the question, its vector", "seconds"),
     ("changes", "stream", "changes", _STAYS, _CHANGED, "the last 100,000"),
     ("roster", "string", "server:<name>", _STAYS, "host names, settings", "seconds"),
     ("work", "string", "work:<name>", _STAYS, "random names, a time", "seconds; a minute"),

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Final, Protocol
@@ -19,9 +19,10 @@ from cacheserver.core.errors import StoreError
 from cacheserver.core.single_flight import end
 from cacheserver.peers import flight_scripts
 from cacheserver.peers.peers import Peers
-from cacheserver.storage.connection import PREFIX, Connection, run_script
+from cacheserver.storage.connection import PREFIX, Connection, read_values, run_script
 
-LANDED: Final = "landed"  # the kind of change; its body is the key of a call
+LANDED: Final = "landed"  # a kind of change: the key of a call, and the name of its note
+ASKING: Final = "asking"  # another: topic and name of a note
 LEASE_S: Final = 3.0  # within it a dead leader is taken over; several lost renewals fit
 _RENEWALS: Final = 4  # in the time of a lease
 _MARGIN_S: Final = 0.01  # after the end of a lease until it is asked for: clocks differ
@@ -41,9 +42,25 @@ class Turn:
 
 
 @dataclass(frozen=True, slots=True)
+class Note:
+    """A note to other servers about a call: `value` is stored beside its lease, as long as that.
+
+    The stream has the topic and the name only.
+    """
+
+    topic: str  # without spaces
+    name: str  # of its key
+    value: bytes
+
+
+@dataclass(frozen=True, slots=True)
 class Lease:
     key: str  # of the call
     fence: str  # of this holder and this call alone
+    note: Note | None = None
+
+
+_NO_NOTE: Final = Note("", "", b"")
 
 
 class FlightLeases(Protocol):
@@ -53,8 +70,11 @@ class FlightLeases(Protocol):
     def many(self) -> bool:
         """Return whether there are other servers. Without any, no lease is needed."""
 
-    async def turn(self, key: str) -> Turn:
-        """Take the lease of a call, or wait until its holder's call has ended. Raises nothing."""
+    async def turn(self, key: str, note: Note | None = None) -> Turn:
+        """Take the lease of a call, or wait until its holder's call has ended. Raises nothing.
+
+        `note`: what other servers are told if it is taken.
+        """
 
     def release(self, lease: Lease) -> None:
         """Release a lease: the call has ended, and its answer is stored if it may be."""
@@ -75,6 +95,7 @@ class Flights:
         prefix: str = PREFIX,
         lease_s: float = LEASE_S,
     ) -> None:
+        self._redis = redis
         self._peers = peers
         self._counters = counters
         self._prefix = prefix
@@ -88,19 +109,40 @@ class Flights:
         self._renew = redis.register_script(flight_scripts.RENEW)
         self._release = redis.register_script(flight_scripts.RELEASE)
         peers.listen(LANDED, self._landed, anew=self._look, missed=self._look, waited=False)
+        peers.listen(ASKING, self._noted, anew=self._look, missed=self._look, waited=False)
+        self._asking: Callable[[str, str], object] = lambda topic, name: None
+        self._note_ended: Callable[[str], object] = lambda name: None
+        self._gap: Callable[[], object] = lambda: None
 
     @property
     def many(self) -> bool:
         return self._peers.many
 
-    async def turn(self, key: str) -> Turn:
+    def hear(
+        self,
+        asking: Callable[[str, str], object],
+        ended: Callable[[str], object],
+        gap: Callable[[], object],
+    ) -> None:
+        """Have other servers' notes told by topic and name, and by name when their call has ended.
+
+        `gap`: notes, or their ends, may have been missed.
+        """
+        self._asking, self._note_ended, self._gap = asking, ended, gap
+
+    async def notes(self, names: Sequence[str]) -> list[bytes | None]:
+        """Return the values of notes, None for one that is gone. Raises `StoreError`."""
+        return await read_values(self._redis, [f"{self._prefix}fq:{name}" for name in names])
+
+    async def turn(self, key: str, note: Note | None = None) -> Turn:
         """Take the lease of a call, or wait until its holder's call has ended. Raises nothing.
 
-        A failing store is counted, and nobody is waited for.
+        `note`: what other servers are told if it is taken. A failing store is counted, and nobody
+        is waited for.
         """
         waited = False
         while True:
-            lease = Lease(key, f"{self._peers.name}:{next(self._fences)}")
+            lease = Lease(key, f"{self._peers.name}:{next(self._fences)}", note)
             with self._waiting(key) as woken:  # before the script: what lands after it is heard
                 try:
                     left_s = await self._ask(lease)
@@ -129,9 +171,11 @@ class Flights:
 
     async def _ask(self, lease: Lease) -> float | None:
         """Take a lease; return how long its present holder has it, None if that is this one."""
+        note = lease.note or _NO_NOTE
         words = (self._prefix, lease.key, lease.fence, self._lease_ms)
+        told = (note.name, note.value, note.topic, self._peers.name)
         try:
-            taken, left_ms = await run_script(self._take, *words)
+            taken, left_ms = await run_script(self._take, *words, *told)
         except BaseException:  # it may have been taken all the same
             self._work.do(lambda: self._end(lease))
             raise
@@ -147,7 +191,8 @@ class Flights:
         return round(self._lease_s * 1_000)
 
     async def _end(self, lease: Lease) -> None:
-        words = (self._prefix, lease.key, lease.fence, self._peers.name)
+        name = (lease.note or _NO_NOTE).name
+        words = (self._prefix, lease.key, lease.fence, self._peers.name, name)
         await run_script(self._release, *words)
 
     async def _keep_renewing(self) -> None:
@@ -164,7 +209,9 @@ class Flights:
                 self._counters.swallowed("flights")
 
     async def _renew_some(self, leases: Sequence[Lease]) -> None:
-        words = [word for one in leases for word in (one.key, one.fence)]
+        words = list[str]()
+        for one in leases:
+            words += (one.key, one.fence, (one.note or _NO_NOTE).name)
         lost = await run_script(self._renew, self._prefix, self._lease_ms, *words)
         for at in lost:  # another server leads by now: this call goes on, and nobody waits for it
             lease = leases[int(at) - 1]
@@ -184,11 +231,20 @@ class Flights:
                 del self._waiters[key]
 
     async def _landed(self, keys: Sequence[str]) -> None:
-        for key in keys:
+        for body in keys:
+            key, _, name = body.partition(" ")
             self._wake(key, landed=True)
+            if name:
+                self._note_ended(name)
+
+    async def _noted(self, bodies: Sequence[str]) -> None:
+        for body in bodies:
+            topic, _, name = body.partition(" ")
+            self._asking(topic, name)
 
     async def _look(self) -> None:
         """Have all who wait ask for the lease again: what they wait for may never be told."""
+        self._gap()
         for key in list(self._waiters):
             self._wake(key, landed=False)
 

@@ -9,10 +9,13 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
+from cacheserver.cache.miss.questions_elsewhere import QuestionsElsewhere
+from cacheserver.cache.ports import Metrics
 from cacheserver.cache.request import Request
 from cacheserver.cache.ttl import lifetime
-from cacheserver.core.types import Bypass, Decision, Query
-from cacheserver.peers.flights import FlightLeases, Turn
+from cacheserver.core.errors import StoreError
+from cacheserver.core.types import Bypass, Decision, Miss, Query
+from cacheserver.peers.flights import FlightLeases, Note, Turn
 
 _ALONE = Turn()
 
@@ -20,8 +23,12 @@ _ALONE = Turn()
 class SharedCalls:
     """The turns of this server's misses among those of all servers."""
 
-    def __init__(self, flights: FlightLeases) -> None:
+    def __init__(
+        self, flights: FlightLeases, elsewhere: QuestionsElsewhere, metrics: Metrics
+    ) -> None:
         self._flights = flights
+        self._elsewhere = elsewhere
+        self._metrics = metrics
 
     @asynccontextmanager
     async def turn(self, request: Request) -> AsyncIterator[Turn]:
@@ -32,12 +39,22 @@ class SharedCalls:
         if not self._flights.many or not may_share(request.query, request.decision):
             yield _ALONE
             return
-        turn = await self._flights.turn(request.call_key)
+        turn = await self._flights.turn(request.call_key, await self._note(request))
         try:
             yield turn
         finally:
             if turn.lease is not None:
                 self._flights.release(turn.lease)
+
+    async def _note(self, request: Request) -> Note | None:
+        decision = request.decision
+        if not isinstance(decision, Miss):
+            return None
+        try:
+            return await self._elsewhere.note(request.query, request.call_key, decision.vector)
+        except StoreError:
+            self._metrics.swallowed("flights")
+            return None
 
 
 def may_share(query: Query, decision: Decision) -> bool:

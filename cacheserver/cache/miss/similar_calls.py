@@ -8,16 +8,17 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Collection, Iterator
-from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
+from contextlib import contextmanager
 from typing import Any, Final
 
 import numpy as np
 
 from cacheserver.cache.freshness import bar_of
+from cacheserver.cache.miss.questions_elsewhere import Question, QuestionsElsewhere
 from cacheserver.cache.miss.shared_calls import may_share
 from cacheserver.cache.miss.stand_in import close_enough, stand_in
-from cacheserver.cache.ports import Decider
+from cacheserver.cache.ports import Decider, Metrics
+from cacheserver.core.errors import StoreError
 from cacheserver.core.types import Bar, Candidate, Decision, Hit, Miss, Query
 from cacheserver.matching.cosine_scale import CosineScale
 
@@ -25,19 +26,6 @@ from cacheserver.matching.cosine_scale import CosineScale
 WAIT_S: Final = 8.0
 _MOST: Final = 500  # questions of a scope that new ones are compared with: 0.8 MB, 0.1 ms
 _NO_OUTCOMES: Final = (None, None, None)  # an answer to come has none: nothing is to be read
-
-
-@dataclass(eq=False, slots=True)
-class Question:
-    """A question whose answer is under way."""
-
-    scope: str
-    fingerprint: str
-    text: str
-    actor: str | None
-    vector: Any  # of its text, of length 1
-    ended: asyncio.Event = field(default_factory=asyncio.Event)
-    calling: bool = False  # it ends with its call
 
 
 class SimilarCalls:
@@ -49,12 +37,16 @@ class SimilarCalls:
         scale: CosineScale,
         *,
         clock: Callable[[], float],
+        elsewhere: QuestionsElsewhere,
+        metrics: Metrics,
         wait_s: float = WAIT_S,
     ) -> None:
         self._decider = decider
         self._scale = scale
         self._clock = clock
         self._wait_s = wait_s
+        self._elsewhere = elsewhere
+        self._metrics = metrics
         self._scopes: dict[str, dict[str, Question]] = {}  # by scope and fingerprint
 
     async def wait(self, query: Query, decision: Miss) -> bool:
@@ -63,24 +55,36 @@ class SimilarCalls:
         If not, nothing is awaited between the last comparison and the return: the caller begins its
         own question at once, so that of many that come together one goes first.
         """
-        if query.scope not in self._scopes or not _may_wait(query, decision):
+        here, there = query.scope in self._scopes, self._elsewhere.any(query.scope)
+        if not (here or there) or not _may_wait(query, decision):
             return False
+        far = await self._of_other_servers(query) if there else []
         bar = bar_of(query.tenant, query.controls.namespace, query.label_scope)
         compared = set[Question]()
-        while others := self._scopes.get(query.scope, {}):
-            if query.fingerprint in others:
+        while True:
+            others = [*self._scopes.get(query.scope, {}).values(), *far]
+            if any(one.fingerprint == query.fingerprint for one in others):
                 return False  # the same question: it joins that call
-            new = [one for one in others.values() if one not in compared]
+            new = [one for one in others if one not in compared]
             if not new:
                 return False
             compared.update(new)
             found = await self._serving(query, decision.vector, new, bar)
             if found is not None:
-                with suppress(TimeoutError):
+                try:
                     async with asyncio.timeout(self._wait_s):
                         await found.ended.wait()
+                except TimeoutError:
+                    self._elsewhere.drop(found)
                 return True
-        return False
+
+    async def _of_other_servers(self, query: Query) -> list[Question]:
+        """Return the questions of other servers. If they cannot be read, none is waited for."""
+        try:
+            return await self._elsewhere.of(query)
+        except StoreError:
+            self._metrics.swallowed("flights")
+            return []
 
     @contextmanager
     def asking(self, query: Query, decision: Decision) -> Iterator[Question | None]:

@@ -128,7 +128,9 @@ class Run:
             for task in self._tasks:
                 if task.done():
                     task.result()
-            await self._traffic.pause()
+            # Cancelled halfway, a fault would leave Claude dead for the rest of the run.
+            async with rig.faults.calm():
+                await self._traffic.pause()
         finally:
             for task in self._tasks:
                 task.cancel()

@@ -157,10 +157,15 @@ async def test_a_key_that_claude_refuses_is_named(
         assert "sk-ant" not in str(report)
         for name, value in {
             "CACHESERVER_UPSTREAM": "bedrock",
-            "CACHESERVER_UPSTREAM_REGION": "eu-central-1",
+            "CACHESERVER_UPSTREAM_REGION": "ap-south-1",  # boto keeps what it found for a region
             "CACHESERVER_UPSTREAM_ENDPOINT": url,
+            "AWS_EC2_METADATA_DISABLED": "true",
+            "AWS_SHARED_CREDENTIALS_FILE": "/nowhere",
+            "AWS_CONFIG_FILE": "/nowhere",
         }.items():
             machine_here.setenv(name, value)
+        for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+            machine_here.delenv(name, raising=False)
         asked = len(simulated.requests)
         _, report = await doctor(capsys)
         assert report["checks"]["upstream"]["status"] == "failed", report

@@ -28,6 +28,7 @@ async def build(host: Host) -> AsyncIterator[Eraser]:
         clock=host.clock,
         forget=answers.forget_texts,
         told=host.peers.everywhere,
+        others=lambda: host.peers.many and store.server.sync is None,  # an embedded store is shared
     )
 
     async def forget(_: Sequence[str] = ()) -> None:

@@ -77,6 +77,7 @@ class Erased:
     unread_files: int  # of the ledger
     set_aside: int  # files and folders in the data directory
     keys: Keys  # of the tenant
+    others: bool  # there are servers with data directories of their own
 
     @property
     def not_reached(self) -> list[str]:
@@ -89,6 +90,11 @@ class Erased:
             found.append(
                 f"{self.set_aside} files or folders that a repair or a restore kept aside in the "
                 "data directory (`*.damaged-*`, `replaced-*`): delete them"
+            )
+        if self.others:
+            found.append(
+                "ledger files of other servers, where they do not share a `ledger/` folder: names "
+                "are in them until they end"
             )
         return found
 
@@ -113,8 +119,12 @@ class Eraser:
         clock: Callable[[], float],
         forget: Callable[[], None],
         told: Told = nobody,
+        others: Callable[[], bool] = lambda: False,
     ) -> None:
-        """`forget` drops the texts of questions that this process keeps in memory."""
+        """`forget` drops the texts of questions that this process keeps in memory.
+
+        `others`: whether there are servers with data directories of their own.
+        """
         self.store = Erasures(redis, prefix=prefix)
         self._redis = redis
         self._prefix = prefix
@@ -130,6 +140,7 @@ class Eraser:
         self._clock = clock
         self._forget = forget
         self._told = told
+        self._others = others
         self._one_at_a_time = asyncio.Lock()  # each walks all keys
         self._seen: int | None = None  # erasures that the index here has followed
         self._task: asyncio.Task[None] | None = None
@@ -293,7 +304,9 @@ class Eraser:
         else:
             await self.store.note(replace(erasure, again=True, due=again_at))
         aside = await asyncio.to_thread(_set_aside, self._data_dir)
-        return Erased(counts, file, snapshot, again_at, unread, aside, self._keys(erasure))
+        return Erased(
+            counts, file, snapshot, again_at, unread, aside, self._keys(erasure), self._others()
+        )
 
     def _keys(self, erasure: Erasure) -> Keys:
         if not self._sealer.on:

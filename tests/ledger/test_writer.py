@@ -119,8 +119,10 @@ class Lossy:
     @asynccontextmanager
     async def url(self) -> AsyncIterator[str]:
         server = await asyncio.start_unix_server(self._serve, self._path)
-        async with server:
+        try:
             yield f"unix://{self._path}"
+        finally:
+            server.close()  # connections end with their clients, which may come later
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         up, down = await asyncio.open_unix_connection(self._target)

@@ -150,6 +150,7 @@ async def test_an_erased_question_is_in_no_memory_when_that_is_acknowledged(
                 assert came_from(await house.ask(ASKED))[0] == "exact"
     erased = await one.http.post("/v1/erase", json={"tenant": "default"})
     assert erased.status_code in (200, 202), erased.text
+    assert any("ledger files of other servers" in one for one in erased.json()["not_reached"])
     for other in others:
         assert other.parts.entries.entries.hot.size == 0
         got = await other.ask(ASKED, headers={"cache-control": "only-if-cached"})

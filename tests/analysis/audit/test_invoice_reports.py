@@ -249,7 +249,7 @@ def test_reports_beside_a_log_say_what_the_log_covers(tmp_path: Path) -> None:
     shown = data.report(reading, tally, invoice_data.leaks(totals), invoice=totals)
     assert shown["anthropic_reports"]["by_model"][0]["logged_usd"] == "0.003000000"
     text = "\n".join(terminal.lines(shown))
-    assert "Anthropic's own reports, 1 days" in text
+    assert "Anthropic's own reports, 1 day" in text
     assert "claude-sonnet-5-5" in text
 
 

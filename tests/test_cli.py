@@ -361,7 +361,7 @@ async def test_an_erasure_is_done_by_the_server_that_runs(shell: Shell, tmp_path
 
         async def erase(*args: str, **variables: str) -> subprocess.CompletedProcess[str]:
             given = {"CACHESERVER_ADMIN_KEY": ADMIN_KEY, **variables}
-            command = ("erase", "--tenant", "acme", "--json", "--url", house.url, *args)
+            command = ("erase", "--tenant", "acme", "--yes", "--json", "--url", house.url, *args)
             return await asyncio.to_thread(shell.run, *command, **given)
 
         done = await erase("--actor", "ann")

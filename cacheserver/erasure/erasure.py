@@ -30,6 +30,7 @@ from cacheserver.erasure.purge import purge
 from cacheserver.erasure.selectors import Selector
 from cacheserver.erasure.walk import KeyWalk
 from cacheserver.ledger.writer import Ledger
+from cacheserver.peers.history import forget_changes
 from cacheserver.peers.peers import Told, nobody
 from cacheserver.storage.connection import Connection, command
 from cacheserver.storage.sealer import Sealer
@@ -278,7 +279,7 @@ class Eraser:
         removed += walk.removed
         removed["ledger_names"] += changed
         self._forget()
-        await self._told("erased")
+        await forget_changes(self._redis, self._told, prefix=self._prefix)
         snapshot: Literal["rewritten", "pending"] = "pending"
         if not erasure.again:
             await self.store.counted()

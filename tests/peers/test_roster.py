@@ -1,4 +1,4 @@
-"""Who the servers on a store are, and in what they must agree."""
+"""The roster of the servers on a store, and the settings in which they must agree."""
 
 from __future__ import annotations
 

@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from cacheserver.storage.connection import command
 from tests.house import ADMIN_KEY, House, came_from
 from tests.redis_servers import prefix, url
 
@@ -151,6 +152,14 @@ async def test_an_erased_question_is_in_no_memory_when_that_is_acknowledged(
     erased = await one.http.post("/v1/erase", json={"tenant": "default"})
     assert erased.status_code in (200, 202), erased.text
     assert any("ledger files of other servers" in one for one in erased.json()["not_reached"])
+    # The stream has nothing of before, and nobody lacks what was dropped from it.
+    store = one.parts.host.store
+    first, *_ = await command(store.redis, "XRANGE", f"{store.prefix}changes", "-", "+")
+    assert first[1][b"k"] == b"erased"
+    for house in three:
+        metrics = await house.http.get("/metrics", headers=ADMIN)
+        assert metrics.status_code == 200
+        assert "peers-gap" not in metrics.text
     for other in others:
         assert other.parts.entries.entries.hot.size == 0
         got = await other.ask(ASKED, headers={"cache-control": "only-if-cached"})

@@ -1,4 +1,4 @@
-"""What nodes and Sentinels say of the primary, and which of them is believed."""
+"""Answers of nodes and Sentinels on where the primary is, and the choice among them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is remembered of keys and settings while it changes, or the store fails."""
+"""Memory of keys and settings while they change, or while the store fails."""
 
 from __future__ import annotations
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import sys
 import time
 from collections import Counter
@@ -71,6 +72,9 @@ async def of_hits(house: House) -> dict[str, int]:
 
 async def test_an_open_overview_adds_no_command_to_a_hit(browser: Browser, house: House) -> None:
     await house.ask("What is the capital of France?")
+    async with asyncio.timeout(10):  # of a server that has just joined nothing is kept in memory
+        while not house.parts.host.peers.settled:  # noqa: ASYNC110
+            await asyncio.sleep(0.01)
     await of_hits(house)  # what is read once and remembered
     alone = await of_hits(house)
     async with window(browser, house) as page:

@@ -321,3 +321,21 @@ async def test_a_stream_is_not_gathered_by_a_proxy(house: House) -> None:
         caller.send(request({**BODY, "stream": True}))
         _, headers = await caller.head()
     assert headers["x-accel-buffering"] == "no"
+
+
+@pytest.mark.parametrize("framing", [b"content-length: 900000000", b"transfer-encoding: chunked"])
+async def test_a_refusal_is_read_by_a_caller_who_still_sends(house: House, framing: bytes) -> None:
+    """A server that closes with bytes unread resets the connection, and the answer can be lost."""
+    piece = b"10000\r\n" + b"x" * 0x10000 + b"\r\n"
+    for _ in range(10):
+        async with wire(house) as caller:
+            caller.send(b"POST /v1/messages HTTP/1.1\r\nhost: localhost\r\nx-api-key: any\r\n")
+            caller.send(framing + b"\r\n\r\n")
+            answer = asyncio.create_task(caller.answer())
+            more = 40  # pieces, after the answer: several times what the kernel takes for us
+            while more:
+                caller.send(piece)
+                await caller.writer.drain()
+                more -= answer.done()
+            assert (await answer)[0] == 413
+            assert await caller.reader.read() == b""

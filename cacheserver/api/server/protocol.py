@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Callable
 from typing import Any
 
 import httptools
@@ -57,6 +58,15 @@ class _Refused(Exception):
         self.given = (reason, status, type, message)
 
 
+class _Answers:
+    """Transport that uvicorn writes an answer to; its `close` is the protocol's `end`."""
+
+    def __init__(self, transport: asyncio.Transport, end: Callable[[], None]) -> None:
+        self.write = transport.write
+        self.is_closing = transport.is_closing
+        self.close = end
+
+
 class BoundedProtocol(HttpToolsProtocol):
     """One connection. `sweep` closes a slow one; other violations are refused at once."""
 
@@ -87,6 +97,7 @@ class BoundedProtocol(HttpToolsProtocol):
             transport.close()
             return
         super().connection_made(transport)
+        self._answers = _Answers(transport, self.end)
         self._counted.add(self, address)
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -179,6 +190,7 @@ class BoundedProtocol(HttpToolsProtocol):
 
     def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
         self._answering = cycle
+        cycle.transport = self._answers  # type: ignore[assignment]  # all that it calls is there
         super()._start_asgi_task(cycle, app)
 
     def _disconnect(self) -> None:
@@ -187,7 +199,21 @@ class BoundedProtocol(HttpToolsProtocol):
             cycle.disconnected = True
             cycle.message_event.set()
 
+    def end(self) -> None:
+        """Close after an answer, so that a caller who still sends can read it.
+
+        A close that leaves bytes unread resets the connection, which can take the answer with it
+        (RFC 9112, 9.6).
+        """
+        if self._phase == "body":
+            self._hang_up()
+        else:
+            self.transport.close()
+
     def on_response_complete(self) -> None:
+        if self._over:
+            self.flow.resume_reading()  # what still comes, to drop it
+            return
         if self._phase == "idle":
             self._enter("idle")
         super().on_response_complete()
@@ -263,6 +289,10 @@ class BoundedProtocol(HttpToolsProtocol):
         if own or self._has_responded():
             self._say(status, type, message)
         self._disconnect()
+        self._hang_up()
+
+    def _hang_up(self) -> None:
+        """Send nothing more, and drop what comes until the caller closes or `linger_s` is over."""
         self._over = True
         self._enter("over")
         if self.transport.can_write_eof():

@@ -111,11 +111,13 @@ def test_duckdb_reads_it(tmp_path: Path) -> None:
     assert found[0][:2] == (6_000, sum(each["cost_nanodollars"] for each in some))
 
 
-def test_a_flipped_bit_is_noticed_and_what_comes_before_is_read(tmp_path: Path) -> None:
+def test_damage_is_noticed_and_what_comes_before_is_read(tmp_path: Path) -> None:
     some = lines(15_000)
     file = made(tmp_path, some)
     text = bytearray(file.path.read_bytes())
-    text[len(text) // 2] ^= 4  # in the second of three frames
+    middle = len(text) // 2  # in the second of three frames
+    # One bit may be padding, which zstd does not use: the rows have ids of their own each time.
+    text[middle : middle + 64] = bytes(byte ^ 0xFF for byte in text[middle : middle + 64])
     file.path.write_bytes(text)
     damaged: list[str] = []
     found = list(files.read_rows(file, *EVER, None, damaged.append))

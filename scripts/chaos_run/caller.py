@@ -216,13 +216,14 @@ class Caller:
         body: Mapping[str, Any] | bytes | None = None,
         headers: Mapping[str, str] | None = None,
         right: frozenset[int] | None = None,
+        at: Server | None = None,
     ) -> httpx2.Response | None:
         """Send any other request and note it; None where no answer came.
 
         `right` are the statuses that may come, beside those of a server that has no time or no
         store just now.
         """
-        started, server = time.time(), self._any()
+        started, server = time.time(), at or self._any()
         lost = self._lost_s(server)
         try:
             got = await self.http.request(

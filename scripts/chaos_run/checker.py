@@ -5,6 +5,7 @@ A violation is certain: where an acknowledgement is missing or two things overla
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterator
 
 from scripts.chaos_run.history import History
@@ -28,4 +29,16 @@ def check(history: History, limits: Limits) -> list[Violation]:
     return sorted(found, key=lambda each: each.at)
 
 
-__all__ = ["RULES", "Limits", "Violation", "check"]
+def lost_at_failover(history: History) -> Counter[str]:
+    """Count what a replica lacked that took over, by what it was: no violation."""
+    return Counter(
+        {
+            "answers": len(losses.answers_undone(history)),
+            "batches": len(losses.batches_undone(history)),
+            "turns": len(losses.turns_undone(history)),
+            "rows of the ledger": len(money.rows_undone(history)),
+        }
+    )
+
+
+__all__ = ["RULES", "Limits", "Violation", "check", "lost_at_failover"]

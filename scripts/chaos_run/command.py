@@ -34,15 +34,22 @@ def main() -> None:
         "--servers", type=int, default=1, help="several share a Valkey, each by a line of its own"
     )
     parser.add_argument(
+        "--cluster",
+        action="store_true",
+        help="the store is a Valkey cluster, three primaries and three replicas; several servers",
+    )
+    parser.add_argument(
         "--only",
         nargs="+",
         metavar="FAULT",
-        choices=(*schedule.HARD, *schedule.SEVERAL, *schedule.UPSTREAM),
+        choices=(*schedule.HARD, *schedule.SEVERAL, *schedule.PRIMARY, *schedule.UPSTREAM),
     )
     parser.add_argument("--keep", type=Path, help="leave logs and data in this folder")
     args = parser.parse_args()
     if not 1 <= args.servers <= MOST_SERVERS:
         parser.error(f"--servers is 1 to {MOST_SERVERS}")
+    if args.cluster and args.servers == 1:
+        parser.error("--cluster is for several servers: add --servers 4")
     seed = random.SystemRandom().randrange(10**6) if args.seed is None else args.seed
     print(f"seed {seed}", flush=True)
     # Exit through `finally`: a server that is held by SIGSTOP would otherwise stay for ever.
@@ -53,6 +60,7 @@ def main() -> None:
             seconds=args.seconds,
             own_store=args.store == "own",
             servers=args.servers,
+            clustered=args.cluster,
             kinds=tuple(args.only) if args.only else None,
             keep=args.keep,
         )

@@ -59,11 +59,14 @@ async def emptied(rig: Rig) -> str | None:
 
     Returns a sentence if nobody noticed that the store was emptied.
     """
-    url = rig.store.url if rig.store is not None else rig.servers[0].store_url
     started = time.time()
-    async with Redis.from_url(url) as store:
-        await store.flushall()
-    known = [*rig.tenants, rig.thrifty]
+    if rig.cluster is not None:
+        await rig.cluster.empty()
+    else:
+        url = rig.store.url if rig.store is not None else rig.servers[0].store_url
+        async with Redis.from_url(url) as store:
+            await store.flushall()
+    known = rig.everyone
     settled = time.time() + SETTLED_S * rig.scale
     rig.history.revoked += [Revoked(started, settled, tenant.key_id) for tenant in known]
     until = started + NOTICED_S * rig.scale
@@ -88,7 +91,9 @@ async def emptied(rig: Rig) -> str | None:
 async def without_data(rig: Rig) -> None:
     """Start the servers on a store whose files are gone."""
     await rig.end(signal.SIGTERM)
-    if rig.store is not None:
+    if rig.cluster is not None:
+        await rig.cluster.empty()
+    elif rig.store is not None:
         await rig.store.end(signal.SIGKILL)
         shutil.rmtree(rig.store.folder)
         rig.store.folder.mkdir()

@@ -13,11 +13,15 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 from scripts.chaos_run import disk, schedule
+from scripts.chaos_run.cluster import ClusterStore
 from scripts.chaos_run.history import Fault, History
+from scripts.chaos_run.meanwhile import Meanwhile
 from scripts.chaos_run.processes import Claude, OwnStore, Server
 from scripts.chaos_run.proxy import Proxy
 from scripts.chaos_run.schedule import Planned
-from scripts.chaos_run.store_line import StoreLine
+from scripts.chaos_run.store_line import CUT, HOLD, SLOW, StoreLine
+
+AT_MOST_AFTER_S = 0.3  # changes take so long while nothing fails
 
 _DAMAGE: dict[str, Callable[[Path, random.Random], None]] = {
     "zero-tail": disk.zero_tail,
@@ -38,13 +42,20 @@ class Faults:
         claude: Claude,
         proxy: Proxy,
         store: OwnStore | None,
+        cluster: ClusterStore | None = None,
         lines: Sequence[StoreLine] = (),
+        meanwhile: Meanwhile,
         seed: int,
     ) -> None:
-        """`lines` are those of the servers to their store, in their order."""
+        """`lines` are those of the servers to their store, in their order.
+
+        `meanwhile` makes changes while several servers meet a fault.
+        """
         self._history = history
         self._servers = servers
         self._lines = lines
+        self._cluster = cluster
+        self._meanwhile = meanwhile
         self._claude = claude
         self._proxy = proxy
         self._store = store
@@ -70,6 +81,13 @@ class Faults:
         server = self._draw_server.choice(self._servers)
         if planned.kind in schedule.SEVERAL:
             await self._several(planned, server)
+            return 0.0
+        if self._cluster is not None and planned.kind in schedule.PRIMARY:
+            await self._primary(planned, self._cluster)
+            return 0.0
+        if planned.kind == "stop-server" and len(self._servers) > 1:
+            async with self._met(planned.kind, server):
+                await self._stopped(planned.for_s, server)
             return 0.0
         of_store = planned.kind in ("kill-store", "stop-store")
         async with self._noted(planned.kind, *(() if of_store else (server,))):
@@ -100,33 +118,77 @@ class Faults:
                     return took
         return 0.0
 
+    @asynccontextmanager
+    async def _met(self, kind: str, *met: Server) -> AsyncIterator[None]:
+        """Note a fault of some servers; others make changes as it begins, and they are asked."""
+        others = [each for each in self._servers if each not in met]
+        async with self._meanwhile.asking(met, others) as begin, self._noted(kind, *met):
+            begin()
+            yield
+
     async def _several(self, planned: Planned, server: Server) -> None:
         """One fault of servers that share a store, from its beginning to its end."""
         match planned.kind:
             case "drop-lines":
-                async with self._noted(planned.kind):
+                async with self._all_met(planned.kind):
                     for line in self._lines:
                         line.drop()
             case "stop-others":
                 others = [each for each in self._servers if each is not server]
-                async with self._noted(planned.kind, *others):
+                async with self._met(planned.kind, *others):
                     await self._stopped(planned.for_s, *others)
             case "stop-and-cut":
                 # It comes to itself after its lease, and cannot ask the store what it missed.
-                async with self._noted(planned.kind, server), self._line(server, "hold"):
+                async with self._met(planned.kind, server), self._line(server, HOLD):
                     await self._stopped(planned.for_s, server)
+                    await asyncio.sleep(planned.for_s)
+            case "lapse-line":
+                # Its connections live on. It renews its lease before it hears of changes.
+                async with self._met(planned.kind, server), self._line(server, HOLD) as line:
+                    await asyncio.sleep(schedule.LAPSES_S)
+                    line.mode = SLOW
                     await asyncio.sleep(planned.for_s)
             case kind:
                 mode = kind.removesuffix("-line")
-                async with self._noted(kind, server), self._line(server, mode):
+                async with self._met(kind, server), self._line(server, mode):
                     await asyncio.sleep(planned.for_s)
 
     @asynccontextmanager
-    async def _line(self, server: Server, mode: str) -> AsyncIterator[None]:
+    async def _all_met(self, kind: str) -> AsyncIterator[None]:
+        """Note a fault of the store of all; changes are made as it begins, and all are asked."""
+        servers = self._servers
+        async with self._meanwhile.asking(servers, servers) as begin, self._noted(kind):
+            begin()
+            # As some changes are acknowledged, and others under way.
+            await asyncio.sleep(self._draw.uniform(0, AT_MOST_AFTER_S))
+            yield
+
+    async def _primary(self, planned: Planned, cluster: ClusterStore) -> None:
+        """One fault of the primary that has the servers' keys, from its beginning to its end."""
+        async with self._all_met(planned.kind):
+            match planned.kind:
+                case "kill-primary":
+                    await cluster.kill(planned.for_s)
+                case "kill-behind":
+                    await cluster.kill(planned.for_s, behind=True)
+                case "stop-primary":
+                    await cluster.stop(planned.for_s)
+                case "hand-over":
+                    await cluster.hand_over()
+                case "cut-primary":
+                    node = (await asyncio.to_thread(cluster.primary)).port
+                    for line in self._lines:
+                        line.switch(CUT, node)
+                    await asyncio.sleep(planned.for_s)
+                    for line in self._lines:
+                        line.mode = ""
+
+    @asynccontextmanager
+    async def _line(self, server: Server, mode: str) -> AsyncIterator[StoreLine]:
         line = self._lines[self._servers.index(server)]
         line.mode = mode
         try:
-            yield
+            yield line
         finally:
             line.mode = ""
 

@@ -15,6 +15,7 @@ from scripts.chaos_run.history import (
     Removed,
     Revoked,
 )
+from scripts.chaos_run.processes import Server
 from scripts.chaos_run.reading import moment, results, text_of
 
 ERASE_LIMIT_S = 30.0  # it looks at every key, and waits 20 s for the store's file
@@ -75,7 +76,9 @@ class Operator(Caller):
         self.history.listings.append(Listing(time.time(), tenant.name, talk, questions))
         return True
 
-    async def remove(self, tenant: Tenant, kind: str, by: str, name: str) -> None:
+    async def remove(
+        self, tenant: Tenant, kind: str, by: str, name: str, *, at: Server | None = None
+    ) -> None:
         """Purge or erase by entry, tag or namespace."""
         started = time.time()
         field = "entry_id" if by == "entry" else by
@@ -85,6 +88,7 @@ class Operator(Caller):
             key=tenant.key,
             body={field: name},
             limit_s=ERASE_LIMIT_S if kind == "erase" else OTHER_LIMIT_S,
+            at=at,
         )
         if got is not None and got.status_code in (400, 401, 403, 404, 405, 429):
             return  # nothing was done
@@ -106,26 +110,30 @@ class Operator(Caller):
             Removed(started, end, tenant.name, "feedback", "entry", event.entry)
         )
 
-    async def create_key(self, tenant: str) -> Tenant | None:
-        got = await self.call("POST", "/admin/v1/keys", body={"tenant": tenant})
+    async def create_key(self, tenant: str, *, at: Server | None = None) -> Tenant | None:
+        got = await self.call("POST", "/admin/v1/keys", body={"tenant": tenant}, at=at)
         if got is None or got.status_code != 200:
             return None
         made = got.json()
         return Tenant(tenant, made["id"], made["key"])
 
-    async def revoke(self, key_id: str) -> None:
+    async def revoke(self, key_id: str, *, at: Server | None = None) -> None:
         started = time.time()
-        got = await self.call("DELETE", f"/admin/v1/keys/{key_id}", what="DELETE /admin/v1/keys/ID")
+        path, what = f"/admin/v1/keys/{key_id}", "DELETE /admin/v1/keys/ID"
+        got = await self.call("DELETE", path, what=what, at=at)
         end = time.time() if got is not None and got.status_code == 200 else math.inf
         self.history.revoked.append(Revoked(started, end, key_id))
 
-    async def close(self, tenant: Tenant, namespace: str, *, closed: bool) -> float | None:
+    async def close(
+        self, tenant: Tenant, namespace: str, *, closed: bool, at: Server | None = None
+    ) -> float | None:
         """Allow only exact hits in a namespace, or any; when that held, None if it is not sure."""
         bar = {"exact_only": True} if closed else {"similarity": 0.95}
         got = await self.call(
             "PUT",
             f"/admin/v1/tenants/{tenant.name}",
             body={"namespace_bars": {namespace: bar}},
+            at=at,
         )
         return time.time() if got is not None and got.status_code == 200 else None
 

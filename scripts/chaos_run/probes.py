@@ -33,7 +33,7 @@ class Probes:
         """Ask for what was acknowledged: of that the latest and some others."""
         pending = self._chosen(most)
         self.count += len(pending)
-        tenants = {tenant.name: tenant for tenant in (*self._rig.tenants, self._rig.thrifty)}
+        tenants = {tenant.name: tenant for tenant in self._rig.everyone}
         gate = asyncio.Semaphore(AT_ONCE)
 
         async def one(event: Exchange) -> Exchange:

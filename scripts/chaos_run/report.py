@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 from typing import Any
 
+from scripts.chaos_run import schedule
 from scripts.chaos_run.run import Outcome
 
 _SHOWN = 10  # violations of one kind
@@ -33,6 +34,9 @@ def lines(outcome: Outcome) -> Iterator[str]:
     yield "faults: " + _counts(outcome.met)
     if outcome.batches:
         yield "batches: " + _counts(outcome.batches)
+    if any(fault.kind in schedule.FAILOVERS for fault in history.faults):
+        names = ("answers", "batches", "turns", "rows of the ledger")
+        yield "lost at a failover: " + ", ".join(f"{name} {outcome.lost[name]}" for name in names)
     for kind, why in outcome.skipped.items():
         yield f"skipped {kind}: {why}"
     found = Counter(violation.kind for violation in outcome.violations)

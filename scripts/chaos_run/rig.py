@@ -8,7 +8,7 @@ import re
 import signal
 import time
 from collections.abc import Mapping
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, ExitStack
 from pathlib import Path
 
 import httpx2
@@ -23,8 +23,10 @@ from scripts.chaos_run.caller import (
     TIMEOUT_S,
     Tenant,
 )
+from scripts.chaos_run.cluster import ClusterStore
 from scripts.chaos_run.faults import Faults
 from scripts.chaos_run.history import History, Sample
+from scripts.chaos_run.meanwhile import Meanwhile
 from scripts.chaos_run.operator import Operator
 from scripts.chaos_run.processes import ROOT, Claude, OwnStore, Server
 from scripts.chaos_run.proxy import Proxy
@@ -32,6 +34,7 @@ from scripts.chaos_run.store_line import StoreLine
 
 TENANTS = ("one", "two", "three")
 THRIFTY = "thrifty"
+APART = "apart"
 THRIFTY_USD = 0.0001  # six answers: a minute of traffic has more
 # Few, so that calls that hold one for long are soon in everybody's way.
 SLOTS = 8
@@ -45,17 +48,28 @@ class Rig:
 
     tenants: list[Tenant]
     thrifty: Tenant
+    apart: Tenant  # of the changes that are made while a fault is on
     servers: list[Server]
     claude: Claude
     proxy: Proxy
     store: OwnStore | None = None
+    cluster: ClusterStore | None = None
     faults: Faults
     caller: Operator
     http: httpx2.AsyncClient
 
-    def __init__(self, folder: Path, history: History, *, seed: int, count: int = 1) -> None:
-        """`count` servers; several share one store that is none of theirs."""
+    def __init__(
+        self,
+        folder: Path,
+        history: History,
+        *,
+        seed: int,
+        count: int = 1,
+        clustered: bool = False,
+    ) -> None:
+        """`count` servers; several share one store that is none of theirs, or a cluster."""
         self.history = history
+        self._clustered = clustered
         self._count = count
         self.skipped: dict[str, str] = {}
         self.scale = 1.0
@@ -72,26 +86,18 @@ class Rig:
         self.history.passed = self.proxy.passed
         self.proxy.port = await self.claude.serve()
         settings = _settings(await stack.enter_async_context(self.proxy.url()))
-        lines: list[StoreLine] = []
-        store = self.store
-        if own_store or self._count > 1:
-            store = self.store = OwnStore(self._folder)
-            stack.push_async_callback(store.end, signal.SIGKILL)
-            await store.serve()
-            settings |= {"redis_url": store.url}
-            reason = "the store is not the server's own"
-            self.skipped |= dict.fromkeys(schedule.EMBEDDED_ONLY, reason)
-        if store is not None and self._count > 1:
+        lines = await self._start_store(stack, own=own_store)
+        if lines:
             self.servers = []
-            for number in range(1, self._count + 1):
-                line = StoreLine(store.socket, seed=self._seed + number)
-                lines.append(line)
+            for number, line in enumerate(lines, start=1):
                 own = settings | {"redis_url": await stack.enter_async_context(line.url())}
                 folder = self._folder / f"server-{number}"
                 self.servers.append(Server(folder, own, number=number))
+        elif self.store is not None:
+            self.servers = [Server(self._folder, settings | {"redis_url": self.store.url})]
         else:
-            shim = None if own_store else disk.shim(self._folder)
-            if shim is None and not own_store:
+            shim = disk.shim(self._folder)
+            if shim is None:
                 reason = "no C compiler, or not Linux: a disk cannot be made slow or full"
                 self.skipped |= dict.fromkeys(schedule.NEEDS_SHIM, reason)
             self.servers = [Server(self._folder, settings, shim=shim)]
@@ -102,15 +108,6 @@ class Rig:
         self.http = await stack.enter_async_context(http)
         await self.serve()
         ready = await self.ready(ready_s * self._count)
-        self.faults = Faults(
-            self.history,
-            servers=self.servers,
-            claude=self.claude,
-            proxy=self.proxy,
-            store=self.store,
-            lines=lines,
-            seed=self._seed,
-        )
         self.caller = Operator(
             self.http, self.history, self.servers, seed=self._seed, lag_s=lambda: self._lag_s
         )
@@ -119,8 +116,50 @@ class Rig:
         limit = {"daily": {"usd": THRIFTY_USD}, "at_limit": "refuse", "store_away": "closed"}
         self.thrifty = await self._tenant(THRIFTY, {"budgets": limit})
         self.history.budgets[THRIFTY] = round(THRIFTY_USD * 10**9)
+        self.apart = await self._tenant(APART, rules)
+        self.faults = Faults(
+            self.history,
+            servers=self.servers,
+            claude=self.claude,
+            proxy=self.proxy,
+            store=self.store,
+            cluster=self.cluster,
+            lines=lines,
+            meanwhile=Meanwhile(self.caller, self.apart, seed=self._seed),
+            seed=self._seed,
+        )
         self.scale = await self._calibrate(self.tenants[0])
         return ready
+
+    async def _start_store(self, stack: AsyncExitStack, *, own: bool) -> list[StoreLine]:
+        """Start a store that is none of the servers', if there is to be one.
+
+        Returns a line to it for each of several servers.
+        """
+        stores: list[Path | int] = []
+        if self._clustered:
+            nodes = stack.enter_context(ExitStack())
+            self.cluster = ClusterStore(self.history, nodes)
+            stack.callback(asyncio.create_task(self.cluster.watch()).cancel)
+            stores += self.cluster.ports
+            reason = "the store is a cluster: its primary is killed and stopped"
+            self.skipped |= dict.fromkeys(schedule.SINGLE_STORE, reason)
+        elif own or self._count > 1:
+            self.store = OwnStore(self._folder)
+            stack.push_async_callback(self.store.end, signal.SIGKILL)
+            await self.store.serve()
+            stores.append(self.store.socket)
+        if stores:
+            reason = "the store is not the server's own"
+            self.skipped |= dict.fromkeys(schedule.EMBEDDED_ONLY, reason)
+        if self._count == 1:
+            return []
+        return [StoreLine(*stores, seed=self._seed + n) for n in range(1, self._count + 1)]
+
+    @property
+    def everyone(self) -> list[Tenant]:
+        """Return all tenants."""
+        return [*self.tenants, self.thrifty, self.apart]
 
     async def serve(self) -> None:
         """Start every server, side by side. Raises `DidNotStart`."""

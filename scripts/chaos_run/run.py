@@ -17,7 +17,7 @@ from typing import Any
 
 from scripts.chaos_run import ending, schedule
 from scripts.chaos_run.caller import ABANDONED_S
-from scripts.chaos_run.checker import Limits, Violation, check
+from scripts.chaos_run.checker import Limits, Violation, check, lost_at_failover
 from scripts.chaos_run.history import History
 from scripts.chaos_run.probes import Probes
 from scripts.chaos_run.processes import DidNotStart
@@ -47,6 +47,7 @@ class Outcome:
     batches: Counter[str] = field(default_factory=Counter)
     skipped: dict[str, str] = field(default_factory=dict)
     probes: int = 0
+    lost: Counter[str] = field(default_factory=Counter)  # at failovers, by what it was
 
 
 class Run:
@@ -59,6 +60,7 @@ class Run:
         *,
         own_store: bool,
         servers: int = 1,
+        clustered: bool = False,
         kinds: tuple[str, ...] | None = None,
     ) -> None:
         """`kinds` are the faults there may be, all by default."""
@@ -66,7 +68,9 @@ class Run:
         self._history = outcome.history
         self._own = own_store
         self._kinds = kinds
-        self._rig = Rig(folder, outcome.history, seed=outcome.seed, count=servers)
+        self._rig = Rig(
+            folder, outcome.history, seed=outcome.seed, count=servers, clustered=clustered
+        )
         self._probes = Probes(self._rig, outcome.seed)
         self._tasks: list[asyncio.Task[None]] = []
 
@@ -83,6 +87,7 @@ class Run:
         self.outcome.probes = self._probes.count
         self.outcome.met = Counter(fault.kind for fault in self._history.faults)
         self.outcome.violations += check(self._history, Limits(scale=self._rig.scale))
+        self.outcome.lost = lost_at_failover(self._history)
 
     def _note(self, kind: str, what: str) -> None:
         self.outcome.violations.append(Violation(kind, time.time(), what))
@@ -104,7 +109,9 @@ class Run:
 
     async def _storm(self) -> None:
         rig, seed = self._rig, self.outcome.seed
-        possible = schedule.HARD if len(rig.servers) == 1 else (*schedule.HARD, *schedule.SEVERAL)
+        possible: tuple[str, ...] = schedule.HARD
+        possible += schedule.SEVERAL if len(rig.servers) > 1 else ()
+        possible += schedule.PRIMARY if rig.cluster is not None else ()
         kinds = self._kinds or (*possible, *schedule.UPSTREAM)
         hard = tuple(kind for kind in possible if kind in kinds and kind not in rig.skipped)
         upstream = tuple(kind for kind in schedule.UPSTREAM if kind in kinds)
@@ -195,6 +202,7 @@ async def chaos(
     seconds: float,
     own_store: bool,
     servers: int = 1,
+    clustered: bool = False,
     kinds: tuple[str, ...] | None = None,
     keep: Path | None = None,
 ) -> Outcome:
@@ -203,7 +211,15 @@ async def chaos(
         folder = keep or Path(made)
         folder.mkdir(parents=True, exist_ok=True)
         outcome = Outcome(seed, seconds, servers)
-        await Run(outcome, folder, own_store=own_store, servers=servers, kinds=kinds).go()
+        run = Run(
+            outcome,
+            folder,
+            own_store=own_store,
+            servers=servers,
+            clustered=clustered,
+            kinds=kinds,
+        )
+        await run.go()
         if keep is not None:
             (folder / "history.json").write_text(json.dumps(asdict(outcome.history)))
         return outcome

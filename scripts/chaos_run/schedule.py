@@ -14,18 +14,25 @@ HARD = (
 # `drop-lines`, which ends the connections of all.
 LINES = (
     *("cut-line", "hold-line", "deaf-line", "mute-line", "slow-line", "drop-lines"),
-    *("stop-and-cut",),
+    *("stop-and-cut", "lapse-line"),
 )
 SEVERAL = (*LINES, "stop-others")
+# Of the primary that has the servers' keys, where their store is a cluster.
+PRIMARY = ("kill-primary", "stop-primary", "cut-primary", "hand-over", "kill-behind")
+# What a replica may have taken over in: it lacks what the primary had just been told.
+FAILOVERS = (*PRIMARY, "failover")
 # At any time beside them.
 UPSTREAM = (
     *("kill-upstream", "stop-upstream", "refuse", "cut", "slow", "hang"),
     *("429", "429-long", "529", "500", "503"),
 )
 NEEDS_SHIM = frozenset({"slow-disk", "full-disk", "kill-slow"})
+SINGLE_STORE = frozenset({"kill-store", "stop-store"})
 EMBEDDED_ONLY = frozenset({"zero-tail", "torn-tail", "slow-disk", "full-disk", "kill-slow"})
 # Longer than any request may wait for it, so that one that does is late.
 STORE_HANGS_S = 8.0
+LAPSES_S = 1.5  # longer than a lease, shorter than connections wait for a reply
+FAILS_OVER_S = 4.0  # a primary that stands still for so long is replaced
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +52,8 @@ def hard(seed: int, kinds: tuple[str, ...] = HARD) -> list[Planned]:
     while len(planned) < 600:
         for kind in draw.sample(kinds, len(kinds)):
             for_s = STORE_HANGS_S if kind == "stop-store" else draw.uniform(0.5, 3.0)
+            if kind == "stop-primary" and draw.random() < 0.7:  # else it comes back as one
+                for_s += FAILS_OVER_S
             planned.append(Planned(kind, draw.uniform(0.5, 2.5), for_s))
     return planned
 

@@ -303,7 +303,8 @@ def row(event: Exchange, **given: Any) -> dict[str, Any]:
     return {
         "id": event.decision, "tenant": event.tenant, "model": None, "model_asked": MODEL,
         "claude_message_id": "msg1", "cost_nanodollars": 700, "spent_nanodollars": 0,
-        "unknown_least_nanodollars": None, "unknown_most_nanodollars": None, **given,
+        "unknown_least_nanodollars": None, "unknown_most_nanodollars": None,
+        "at": "1970-01-01T00:01:40Z", **given,
     }  # fmt: skip
 
 

@@ -16,7 +16,7 @@ from scripts.chaos_run import schedule
 from scripts.chaos_run.checker import Limits, check
 from scripts.chaos_run.history import Closed, Exchange, Fault, History, Revoked
 from scripts.chaos_run.store_line import CUT, DEAF, HOLD, MUTE, SLOW, StoreLine
-from tests.chaos.test_checker import FIRST, PURGE, hit
+from tests.chaos.test_checker import FIRST, PURGE, hit, put
 
 ENDED = (ConnectionError, asyncio.IncompleteReadError)
 BRIEFLY_S = 0.2  # what is held does not arrive within
@@ -167,3 +167,21 @@ def test_a_row_is_missed_only_where_its_own_server_lost_the_store() -> None:
         [(kind, _)] = kinds_and_words(replace(history, faults=others))
         assert kind == "ledger"
     assert kinds_and_words(replace(history, faults=[replace(cut, servers=()), killed])) == []
+
+
+def test_a_server_that_is_cut_off_may_ask_for_a_revoked_key_but_serves_it_nothing() -> None:
+    lapse = Fault(109, 113, "lapse-line", (2,))
+    history = History(
+        exchanges=[FIRST, put(112, server=2, reason="degraded")],
+        revoked=[Revoked(110, 111, "k1")],
+        faults=[lapse],
+    )
+    assert kinds_and_words(history) == []
+    for others in (
+        {"exchanges": [FIRST, hit(112, FIRST, server=2)]},  # its lease has lapsed: no hit
+        {"exchanges": [FIRST, hit(113.01, FIRST, server=2)]},  # nor before it forgot the key
+        {"faults": [replace(lapse, servers=(1,))]},
+        {"exchanges": [FIRST, put(116, server=2, reason="degraded")]},  # it is back, and knows
+    ):
+        [(kind, words)] = kinds_and_words(replace(history, **others))
+        assert (kind, "at server 2" in words) == ("after-revocation", True)

@@ -10,17 +10,20 @@ from datetime import datetime
 from typing import Any
 
 from scripts.chaos_run import schedule
-from scripts.chaos_run.history import MOST_TOKENS, Charge, History
+from scripts.chaos_run.history import MOST_TOKENS, Charge, Exchange, History
+from scripts.chaos_run.rules.failovers import may_undo
 from scripts.chaos_run.rules.violation import Limits, Violation
 
 # From a request to the last of its charges, and from a charge to its row: three tries, the waits
 # between them and for a slot, and a store that hangs for 8 s. A kill within it leaves no row.
 LONGEST_CALL_S = 30.0
 TRY_NANODOLLARS = MOST_TOKENS * 500  # what one try may cost, its question not counted
+FORGET = ("kill-upstream", *schedule.FAILOVERS)
 KILLS = ("kill-server", "end")
 AWAY = (
     *("kill-store", "kill-slow", "stop-store", "slow-disk", "full-disk", "restart", "kill-server"),
     *schedule.LINES,
+    *schedule.FAILOVERS,
 )
 
 
@@ -33,13 +36,19 @@ def ledger(history: History, limits: Limits) -> Iterator[Violation]:
 def budgets(history: History, limits: Limits) -> Iterator[Violation]:
     """Nobody spends more than their budget and the one request that was let in last.
 
-    Two, for the prompt of each is estimated when it is let in.
+    Two, for the prompt of each is estimated when it is let in. What a failover undid is left
+    out.
     """
     for tenant, limit in history.budgets.items():
-        paid = [_paid(row) for row in history.rows or () if row["tenant"] == tenant]
+        rows = [row for row in history.rows or () if row["tenant"] == tenant]
+        paid = [_paid(row) for row in rows if not may_undo(history, _at(row), _at(row))]
         if sum(paid) > limit + 2 * max(paid, default=0):
             what = f"{tenant} spent {sum(paid)} nanodollars of {limit} in {len(paid)} requests"
             yield Violation("budget", 0.0, what)
+
+
+def _at(row: Mapping[str, Any]) -> float:
+    return datetime.fromisoformat(row["at"]).timestamp()
 
 
 def _paid(row: Mapping[str, Any]) -> int:
@@ -78,7 +87,7 @@ def _differences(history: History) -> Iterator[tuple[float, str, tuple[str, ...]
             continue
         what = f"{line.nanodollars} nanodollars were charged that no row accounts for"
         yield line.at, what, (line.message_id,)
-    yield from _answers_without_rows(history, set(ids))
+    yield from _answers_without_rows(history)
 
 
 @dataclass(slots=True)
@@ -93,7 +102,7 @@ class _Doubt:
     @classmethod
     def of(cls, row: Mapping[str, Any]) -> _Doubt:
         most = row["unknown_most_nanodollars"]
-        at = datetime.fromisoformat(row["at"]).timestamp()
+        at = _at(row)
         model = row["model"] or row["model_asked"]  # none where no answer came
         if most is None:
             return cls(at, model, math.inf, math.inf)
@@ -112,27 +121,37 @@ class _Doubt:
 def _excused(history: History, line: Charge) -> bool:
     """Return whether nobody can have booked a call.
 
-    The server was killed while it was under way, Claude forgot a batch, or a batch has not ended.
+    The server was killed while it was under way, Claude forgot a batch, a batch has not ended, or a
+    replica took over that lacks the row or the batch.
     """
     last = {look.id: look for look in sorted(history.lookups, key=lambda look: look.end)}
     open_ones = {id for id, look in last.items() if look.status != 404 and look.ended_at is None}
-    return any(
-        (fault.kind in KILLS and fault.overlaps(line.at, line.at + LONGEST_CALL_S))
-        or (line.batched and fault.kind == "kill-upstream" and fault.end > line.at)
-        for fault in history.faults
-    ) or any(
-        line.batched and batch.start <= line.at and batch.id in open_ones
-        for batch in history.batches
+    return (
+        any(
+            (fault.kind in KILLS and fault.overlaps(line.at, line.at + LONGEST_CALL_S))
+            or (line.batched and fault.kind in FORGET and fault.end > line.at)
+            for fault in history.faults
+        )
+        or may_undo(history, line.at, line.at + LONGEST_CALL_S)
+        or any(
+            line.batched and batch.start <= line.at and batch.id in open_ones
+            for batch in history.batches
+        )
     )
 
 
-def _answers_without_rows(
-    history: History, ids: set[str]
-) -> Iterator[tuple[float, str, tuple[str, ...]]]:
+def rows_undone(history: History) -> set[str]:
+    """Return the decisions whose rows were lost as a replica took over."""
+    return {event.decision or "" for event in _without_rows(history) if _row_undone(history, event)}
+
+
+def _row_undone(history: History, event: Exchange) -> bool:
+    return may_undo(history, event.start, event.end)
+
+
+def _answers_without_rows(history: History) -> Iterator[tuple[float, str, tuple[str, ...]]]:
     """A row is in the store before the answer's last byte, unless the store is away meanwhile."""
-    for event in history.exchanges:
-        if event.status != 200 or event.decision is None or event.decision in ids:
-            continue
+    for event in _without_rows(history):
         away = any(
             fault.kind in AWAY
             and fault.meets(event.server)
@@ -143,7 +162,17 @@ def _answers_without_rows(
             fault.kind in KILLS and fault.meets(event.server) and fault.start >= event.start
             for fault in history.faults
         )
-        if away and killed:
+        if (away and killed) or _row_undone(history, event):
             continue
         what = f"{event.tenant} {event.outcome}: the answer has no row in the ledger"
-        yield event.start, what, (event.decision,)
+        yield event.start, what, (event.decision or "",)
+
+
+def _without_rows(history: History) -> Iterator[Exchange]:
+    """Find answers whose decision is in no row, if the ledger was read."""
+    if history.rows is None:
+        return
+    ids = {str(row["id"]) for row in history.rows}
+    for event in history.exchanges:
+        if event.status == 200 and event.decision is not None and event.decision not in ids:
+            yield event

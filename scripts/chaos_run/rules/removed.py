@@ -15,6 +15,7 @@ from scripts.chaos_run.history import (
     tag_of,
 )
 from scripts.chaos_run.rules.answers import same_question
+from scripts.chaos_run.rules.failovers import may_undo
 from scripts.chaos_run.rules.violation import SLACK_S, Limits, Violation, answer_violation
 
 
@@ -51,7 +52,11 @@ def replaced(history: History, limits: Limits) -> Iterator[Violation]:
         if event.outcome not in ("exact", "stale") or event.content is None:
             continue
         for end, at in newest[where(event)]:
-            if event.start > end and event.content.at < at:
+            if (
+                event.start > end
+                and event.content.at < at
+                and not may_undo(history, at, end, by=event.start)
+            ):
                 what = f"served what was replaced {event.start - end:.2f} s before"
                 yield answer_violation("after-refresh", event, what)
                 break

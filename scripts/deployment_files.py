@@ -7,6 +7,7 @@ compose.yaml by its specification; the Helm chart by lint, by what it renders an
 from __future__ import annotations
 
 import argparse
+import json
 import sys
 from pathlib import Path
 from typing import Any
@@ -24,9 +25,17 @@ _VALUES: dict[str, dict[str, Any]] = {
         **_REDIS,
         "existingSecret": "mine",
         "firstTenant": "",
-        "env": {"CACHESERVER_MAX_BYTES": 2_000_000_000},
+        "env": {
+            "CACHESERVER_MAX_BYTES": 2_000_000_000,
+            "CACHESERVER_SIMILARITY": 0.95,
+            "CACHESERVER_KEYS": True,
+            "CACHESERVER_UPSTREAM": "https://claude.example",
+        },
         "persistence": {"size": "1Gi", "storageClass": "fast"},
-        "networkPolicy": {"from": [{"namespaceSelector": {"matchLabels": {"team": "shop"}}}]},
+        "networkPolicy": {
+            "from": [{"namespaceSelector": {"matchLabels": {"team": "shop"}}}],
+            "redisPorts": [6379, 26379],
+        },
         "podAnnotations": {"team": "shop"},
         "nodeSelector": {"kubernetes.io/arch": "arm64"},
         "tolerations": [{"key": "spot", "operator": "Exists"}],
@@ -76,6 +85,10 @@ def _chart() -> list[str]:
                     kubernetes_validate.validate(one, version, strict=True)
                 except kubernetes_validate.ValidationError as error:
                     wrong.append(f"{name}, {one['kind']}, {version}: {error.message}")
+        for variable, given in values.get("env", {}).items():
+            told = given if isinstance(given, str) else json.dumps(given)
+            if not any({"name": variable, "value": told} in _environment(one) for one in objects):
+                wrong.append(f"{name}: {variable} is not {told} in the container")
         sys.stdout.write(f"{name}: {', '.join(sorted(one['kind'] for one in objects))}\n")
     for names, values in _REFUSED.items():
         try:
@@ -85,6 +98,14 @@ def _chart() -> list[str]:
             if names not in str(error):
                 wrong.append(f"{names} is not named: {error}")
     return wrong
+
+
+def _environment(one: dict[str, Any]) -> list[dict[str, Any]]:
+    """Return the variables of a StatefulSet's container; of other objects none."""
+    if one["kind"] != "StatefulSet":
+        return []
+    found: list[dict[str, Any]] = one["spec"]["template"]["spec"]["containers"][0]["env"]
+    return found
 
 
 if __name__ == "__main__":

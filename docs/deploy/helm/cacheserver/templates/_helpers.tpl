@@ -34,7 +34,7 @@ env:
     valueFrom: {secretKeyRef: {name: {{ include "cacheserver.secret" . }}, key: redis-url}}
   {{- end }}
   {{- range $name, $value := .Values.env }}
-  - {name: {{ $name }}, value: {{ $value | toString | quote }}}
+  - {name: {{ $name }}, value: {{ kindIs "string" $value | ternary $value (toJson $value) | quote }}}
   {{- end }}
 volumeMounts:
   - {name: data, mountPath: /data}

@@ -39,6 +39,7 @@ from scripts.benchmarks import (
 from scripts.benchmarks.processes.load import LOAD_CORE, pinned, temporary_folder
 from scripts.benchmarks.rows import text
 from scripts.benchmarks.run import Run
+from scripts.benchmarks.scale import measure as scale
 
 # The table of docs/performance.md.
 _PARTS: Mapping[str, Callable[[Run], list[dict[str, Any]]]] = {
@@ -65,6 +66,7 @@ _NAMED: Mapping[str, Callable[[Run], list[dict[str, Any]]]] = {
     "bytes": storebytes.measure,
     "encryption": encryption.measure,
     "index": index.measure,
+    "scale": scale.measure,
 }
 
 
@@ -96,6 +98,14 @@ def main() -> int:
     parser.add_argument("--requests", type=int, default=20_000, help="of `invoice`")
     parser.add_argument("--vectors", type=int, nargs="+", default=[20_000], help="of `index`")
     parser.add_argument("--lines", type=int, default=50_000, help="of the log of `audit`")
+    parser.add_argument(
+        "--simulate",
+        nargs="?",
+        const="",
+        metavar="FILE",
+        help="with `scale`: simulate up to a million requests a second too; with FILE from the "
+        "figures of an earlier --json, measuring nothing",
+    )
     args = parser.parse_args()
     if args.table:
         figures = json.loads(args.table.read_text())
@@ -114,7 +124,15 @@ def _measure(args: argparse.Namespace) -> None:
     figures: dict[str, Any] = {"machine": _machine()}
     with pinned(LOAD_CORE), temporary_folder() as folder:  # the other core is the server's alone
         run = Run(
-            args.seconds, args.entries, folder, args.data, args.requests, args.lines, args.vectors
+            args.seconds,
+            args.entries,
+            folder,
+            args.data,
+            args.requests,
+            args.lines,
+            args.vectors,
+            simulate=args.simulate is not None,
+            figures=json.loads(Path(args.simulate).read_text())["scale"] if args.simulate else None,
         )
         for name in args.part or _PARTS:
             began = time.monotonic()

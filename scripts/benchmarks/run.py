@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,6 +17,8 @@ class Run:
     requests: int  # of `invoice`
     lines: int  # of the log of `audit`
     vectors: Sequence[int] = (20_000,)  # of `index`
+    simulate: bool = False  # more servers than there are, in `scale`
+    figures: list[dict[str, Any]] | None = None  # of an earlier `scale`, instead of measuring
 
     def filled(self, entries: int) -> Path:
         """The data directory of a server with so many entries that all questions pass."""

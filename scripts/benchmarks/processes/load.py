@@ -18,6 +18,7 @@ SERVES_ALL = ("--bar", "0.3")
 SERVER = "scripts.benchmarks.processes.server"
 NOWHERE = "http://127.0.0.1:9"  # the upstream of a server that answers from its cache alone
 SERVER_CORE, LOAD_CORE = "0", "1"
+EVERY_CORE = f"0-{(os.cpu_count() or 1) - 1}"
 _TIMEOUT = "10s"  # a machine that others use may hold a request for seconds
 
 # The script of `wrk` for each request. It prints JSON at the end, because the text output of `wrk`
@@ -65,23 +66,12 @@ def wrk(
     count: int = 1,
 ) -> Figures:
     """Post `template` for `seconds`; each `@` becomes one of `count` numbers from `first` on."""
-    with tempfile.NamedTemporaryFile("w", suffix=".lua") as script:
-        texts = [json.dumps(text) for text in (path, template, f"Bearer {of.key}")]
-        script.write(_LUA % (*texts[:2], first, count, texts[2]))
-        script.flush()
-        command = ["taskset", "-c", LOAD_CORE, "wrk", "-t1", f"-c{clients}", f"-d{seconds:.0f}s"]
-        command += ["--timeout", _TIMEOUT]
-        before = of.cpu_s()
-        said = subprocess.run(
-            [*command, "-s", script.name, of.url], capture_output=True, text=True, check=True
-        ).stdout
-        after = of.cpu_s()
-    found = re.search(r"FIGURES (\{.*\})", said)
-    if found is None:
-        raise RuntimeError(f"wrk said nothing of use: {said[-500:]}")
-    figures = json.loads(found[1])
-    if figures["errors"]:
-        raise RuntimeError(f"{path}: {figures['errors']:.0f} requests failed under load")
+    before = of.cpu_s()
+    with wrk_started(
+        of, path, template, clients=clients, seconds=seconds, first=first, count=count
+    ) as child:
+        figures = wrk_figures(child)
+    after = of.cpu_s()
     return Figures(
         per_s=figures["requests"] / figures["seconds"],
         p50_ms=figures["p50_ms"],
@@ -89,6 +79,49 @@ def wrk(
         server_us=(after[0] - before[0]) / figures["requests"] * 1e6,
         store_us=(after[1] - before[1]) / figures["requests"] * 1e6,
     )
+
+
+@contextlib.contextmanager
+def wrk_started(
+    of: Server,
+    path: str,
+    template: str,
+    *,
+    clients: int,
+    seconds: float,
+    first: int = 0,
+    count: int = 1,
+    core: str = LOAD_CORE,
+) -> Iterator[subprocess.Popen[str]]:
+    """Start what `wrk` does, and end it."""
+    with tempfile.NamedTemporaryFile("w", suffix=".lua") as script:
+        texts = [json.dumps(text) for text in (path, template, f"Bearer {of.key}")]
+        script.write(_LUA % (*texts[:2], first, count, texts[2]))
+        script.flush()
+        command = ["taskset", "-c", core, "wrk", "-t1", f"-c{clients}", f"-d{seconds:.0f}s"]
+        command += ["--timeout", _TIMEOUT, "-s", script.name, of.url]
+        with subprocess.Popen(
+            command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        ) as child:
+            try:
+                yield child
+            finally:
+                child.terminate()
+
+
+def wrk_figures(child: subprocess.Popen[str]) -> dict[str, float]:
+    """Wait for the end of `wrk`, and return what it counted.
+
+    Raises `RuntimeError` if a request failed.
+    """
+    said, errors = child.communicate()
+    found = re.search(r"FIGURES (\{.*\})", said)
+    if found is None:
+        raise RuntimeError(f"wrk said nothing of use: {said[-500:]}{errors[-500:]}")
+    figures: dict[str, float] = json.loads(found[1])
+    if figures["errors"]:
+        raise RuntimeError(f"{figures['errors']:.0f} requests failed under load")
+    return figures
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,10 +188,10 @@ def started(child: subprocess.Popen[str]) -> Server:
 
 
 @contextlib.contextmanager
-def pinned(core: str) -> Iterator[None]:
-    """This thread, and what it starts, on one core."""
+def pinned(*cores: str) -> Iterator[None]:
+    """This thread, and what it starts, on these cores; on every one if none is named."""
     before = os.sched_getaffinity(0)
-    os.sched_setaffinity(0, {int(core)})
+    os.sched_setaffinity(0, {int(core) for core in cores} or range(os.cpu_count() or 1))
     try:
         yield
     finally:

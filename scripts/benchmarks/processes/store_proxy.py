@@ -81,13 +81,13 @@ async def _copy(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> N
 
 
 @contextlib.contextmanager
-def store(*options: str) -> Iterator[Path]:
-    """A Valkey without files on the server's core; yield its socket."""
+def store(*options: str, core: str = SERVER_CORE) -> Iterator[Path]:
+    """A Valkey without files; yield its socket."""
     with temporary_folder() as folder:
         socket = folder / "store.sock"
         command = [str(find_server()), "--port", "0", "--unixsocket", str(socket), "--save", ""]
         child = subprocess.Popen(
-            ["taskset", "-c", SERVER_CORE, *command, *options], stdout=subprocess.DEVNULL
+            ["taskset", "-c", core, *command, *options], stdout=subprocess.DEVNULL
         )
         try:
             with redis.Redis(unix_socket_path=str(socket)) as asked:

@@ -1,0 +1,187 @@
+"""The simulation against real servers, and what it says of many more than this machine can run.
+
+Rule: what is carried on is a measured cost of one request; every other number is an assumption,
+named here and printed with the figures.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from scripts.benchmarks.rows import at_most, row
+from scripts.benchmarks.scale.simulation import Costs, Servers
+from scripts.benchmarks.scale.throughput import CLIENTS
+
+_ERROR = 0.35  # of requests a second: the kernel and the processor's caches are not simulated
+_SIMULATED_S = 5.0
+_NO_CALLS_US = 100  # of Claude's CPU for a request: below it, it was not asked
+
+# Half of the requests are answered from the cache.
+_SHARE = {"exact": 0.35, "semantic": 0.15, "miss": 0.5}
+_NETWORK_S = 0.25e-3  # one way, within a zone
+_CLAUDE_S = 2.0  # until Claude has answered
+_FULL = 0.7  # of a core: beyond it queues, and with them p99, grow quickly
+_ENTRY_STORE, _ENTRY_SERVER = 2_900, 1_400  # bytes (docs/operating.md, vector-sets.md)
+_SERVER_BYTES, _STORE_BYTES = 4e9, 50e9  # of one server (a core's share of a machine), of a store
+# US dollars an hour, on demand, as in November 2026 at a large cloud: a core with 4 GB; a node of a
+# store, of which there are two (a replica), without and for each GB of its memory.
+_SERVER_USD, _NODE_USD, _GB_USD, _NODES = 0.05, 0.1, 0.008, 2
+_MONTH_H = 730
+_BEAT_S = 0.3e-3  # of the store's time, each second, for each server's lease (docs/scaling.md)
+_TARGETS = (  # requests a second, entries
+    (50, 100_000),
+    (200, 1_000_000),
+    (1_000, 2_000_000),
+    (10_000, 10_000_000),
+    (100_000, 100_000_000),
+    (1_000_000, 1_000_000_000),
+)
+_REQUESTS = 20_000  # simulated for a step
+_MOST = 256  # servers on one store
+_DOUBLINGS = 14  # of the stores
+
+
+@dataclass(frozen=True, slots=True)
+class Measured:
+    alone: Mapping[str, Costs]  # of one server, by kind
+    of_two: Costs  # of a miss on one of two: with its lease, and what the other one does for it
+    more_store: float  # seconds of the store for a miss and each server beyond two
+
+    def among(self, servers: int) -> Mapping[str, Costs]:
+        """Return the costs of a request that meets one of so many servers."""
+        if servers == 1:
+            return self.alone
+        store = self.of_two.store + self.more_store * (servers - 2)
+        return {**self.alone, "miss": replace(self.of_two, store=store)}
+
+
+def measured(rows: Sequence[Mapping[str, Any]]) -> Measured:
+    """Read costs from the rows of `scale`. Raises `ValueError` if there are none."""
+    found = {
+        (one["kind"], one["servers"], one["all"]): one["costs"] for one in rows if "costs" in one
+    }
+    embeddings = [one["value"] / 1e3 for one in rows if one.get("kind") == "embedding"]
+    try:
+        alone = {
+            "exact": _costs(found["exact", 1, 1], 0.0, trips=1),
+            "semantic": _costs(found["semantic", 1, 1], embeddings[0], trips=2),
+            "miss": replace(_costs(found["miss", 1, 1], embeddings[0], trips=2), others=0.0),
+        }
+        of_two = _costs(found["miss", 1, 2], embeddings[0], trips=2)
+        two, four = (found["miss", count, count]["store_us"] / 1e6 for count in (2, 4))
+    except (KeyError, IndexError):
+        raise ValueError("no figures of `scripts/bench scale` in it") from None
+    return Measured(alone, of_two, max(0.0, (four - two) / 2))
+
+
+def _costs(us: Mapping[str, float], embedding: float, *, trips: int) -> Costs:
+    return Costs(
+        server=us["server_us"] / 1e6,
+        store=us["store_us"] / 1e6,
+        embedding=embedding,
+        load=us["load_us"] / 1e6,
+        claude=us["claude_us"] / 1e6 if us["claude_us"] > _NO_CALLS_US else None,
+        others=us["other_us"] / 1e6,
+        trips=trips,
+    )
+
+
+def checked(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Simulate the real runs, and compare requests a second."""
+    found, cores = measured(rows), rows[0]["cores"]
+    out: list[dict[str, Any]] = []
+    for real in rows:
+        if "costs" not in real or real["servers"] != real["all"]:
+            continue
+        kind, count = real["kind"], real["servers"]
+        servers = Servers(count, found.among(count), {kind: 1.0}, cores=cores)
+        result = servers.closed(CLIENTS, _SIMULATED_S)
+        error = result.per_s / real["value"] - 1
+        out += [
+            at_most(f"simulated {real['what']}: error", abs(error), _ERROR),
+            row("  simulated", result.per_s, "/s"),
+            row("  measured", real["value"], "/s"),
+            row("  simulated p50", result.p50_s * 1e3, "ms"),
+            row("  measured p50", real["p50_ms"], "ms"),
+        ]
+    return out
+
+
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """Equal groups: each has servers on a store of its own, and a part of the tenants."""
+
+    groups: int
+    servers: int  # of a group
+
+    def shares(self, of: Measured, per_s: float, entries: int) -> dict[str, float]:
+        """Return how full the parts of a group are; 1 is a whole core, or all memory."""
+        each, count = per_s / self.groups, self.servers
+        costs = of.among(count)
+        miss = _SHARE["miss"]
+        own = sum(share * costs[kind].server for kind, share in _SHARE.items()) * each / count
+        others = miss * costs["miss"].others * each * (count - 1) / count
+        store = sum(share * costs[kind].store for kind, share in _SHARE.items()) * each
+        stored = entries / self.groups
+        return {
+            "a server's own requests": own,
+            "a server's share of the others' answers": others,
+            "the store's core": store + _BEAT_S * count,
+            "a server's memory": stored * _ENTRY_SERVER / _SERVER_BYTES,
+            "the store's memory": stored * _ENTRY_STORE / _STORE_BYTES,
+        }
+
+    def usd(self, entries: int) -> float:
+        """Return dollars a month for servers and stores, without what Claude costs."""
+        memory_gb = _NODES * entries * _ENTRY_STORE / 1e9
+        hour = self.groups * (self.servers * _SERVER_USD + _NODES * _NODE_USD)
+        return _MONTH_H * (hour + memory_gb * _GB_USD)
+
+    def carries(self, of: Measured, per_s: float, entries: int) -> bool:
+        own, others, store, *memory = self.shares(of, per_s, entries).values()
+        return own + others <= _FULL and store <= _FULL and max(memory) <= 1
+
+
+def cheapest(of: Measured, per_s: float, entries: int) -> Layout:
+    """Return the layout that carries a load for the least money."""
+    found: list[Layout] = []
+    for groups in (2**n for n in range(_DOUBLINGS)):
+        counts = (Layout(groups, servers) for servers in range(1, _MOST + 1))
+        fitting = (one for one in counts if one.carries(of, per_s, entries))
+        found += itertools.islice(fitting, 1)
+    return min(found, key=lambda one: one.usd(entries))
+
+
+def carried(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Lay out and simulate ever more load; name what is fullest at each step."""
+    of = measured(rows)
+    out: list[dict[str, Any]] = []
+    for per_s, entries in _TARGETS:
+        layout = cheapest(of, per_s, entries)
+        shares = layout.shares(of, per_s, entries)
+        fullest = max(shares, key=lambda name: shares[name])
+        group_per_s = per_s / layout.groups
+        costs = {
+            kind: replace(one, load=0.0, claude=None if one.claude is None else 0.0)
+            for kind, one in of.among(layout.servers).items()
+        }
+        servers = Servers(layout.servers, costs, _SHARE, network_s=_NETWORK_S, claude_s=_CLAUDE_S)
+        result = servers.open(group_per_s, max(6 * _CLAUDE_S, _REQUESTS / group_per_s))
+        total = layout.groups * layout.servers
+        what = f"{per_s:,} requests/s, {entries:,} entries: servers"
+        out += [
+            row(what, total),
+            row("  stores", layout.groups),
+            row("  a month, without Claude", layout.usd(entries), "USD"),
+            row(f"  fullest: {fullest}", shares[fullest]),
+            *(row(f"  {name}", share) for name, share in shares.items()),
+            row("  simulated: requests of a group", result.per_s, "/s"),
+            row("  simulated: p50 beyond Claude's time", result.p50_s * 1e3, "ms"),
+            row("  simulated: p99 beyond Claude's time", result.p99_s * 1e3, "ms"),
+            row("  simulated: busiest server", result.server),
+            row("  simulated: store", result.store),
+        ]
+    return out

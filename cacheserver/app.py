@@ -9,6 +9,7 @@ import logging
 import signal
 import socket
 from collections.abc import Callable, Iterator, Sequence
+from typing import Any
 
 import uvicorn
 from fastapi import FastAPI
@@ -21,8 +22,10 @@ from cacheserver.api.components import Components
 from cacheserver.api.dependencies import Gate
 from cacheserver.api.page_session import PageAccess
 from cacheserver.api.recent_queries import RecentQueries
+from cacheserver.api.resources.operations.checks import all_checks
 from cacheserver.api.server.connections import Connections
 from cacheserver.api.server.cors import Cors
+from cacheserver.api.server.first_worker import FromOtherWorkers, ToFirstWorker
 from cacheserver.api.server.limits import Limits, within_files
 from cacheserver.api.server.protocol import ServerConfig
 from cacheserver.api.slowdown import Slowdown
@@ -34,6 +37,8 @@ from cacheserver.core.request_context import Observer
 from cacheserver.core.single_flight import end
 from cacheserver.observability import logs
 from cacheserver.observability.live_feed import LiveFeed
+from cacheserver.observability.merged_metrics import Families
+from cacheserver.observability.server_counts import CHECKS, FAMILIES, ServerCounts, Worker
 from cacheserver.storage.build import StoreServer
 from cacheserver.tenants.admin_keys import AdminKeys
 from cacheserver.tenants.audit_trail import AuditTrail
@@ -55,8 +60,12 @@ def create_app(
     *,
     slowdown: Slowdown | None = None,
     gate: Gate | None = None,
+    worker: Worker | None = None,
 ) -> FastAPI:
-    """The application over parts that run already. `gate` admits callers in place of keys."""
+    """The application over parts that run already. `gate` admits callers in place of keys.
+
+    `worker`: this process is one of several of a command.
+    """
     limits = parts.capabilities.budgets
     gate = gate or Gate(
         parts.tenants,
@@ -81,6 +90,7 @@ def create_app(
     parts.host.answers.memories.append(recent.forget)
     parts.metrics.gauges.watch_memory("requests", lambda: recent.size)
     parts.metrics.gauges.watch_memory("answers", lambda: parts.entries.entries.hot.size)
+    counts = ServerCounts(parts.metrics, worker)
     state = AppState(
         parts,
         gate,
@@ -88,7 +98,9 @@ def create_app(
         settings.store_wait_s,
         recent,
         admins,
-        live=LiveFeed(parts.metrics, parts.clock),
+        live=LiveFeed(counts.snapshot, parts.clock),
+        counts=counts,
+        worker=worker,
         simulated=settings.upstream == "simulated",
     )
     app.state.app_state = state
@@ -145,26 +157,62 @@ async def run(
     listener: socket.socket,
     *,
     announce: Callable[[str], None],
+    worker: Worker | None = None,
 ) -> None:
-    """Build the server over the store and serve on `listener`, as `serving.serve` says."""
-    async with bootstrap.build(settings, server=store, otel=otel()) as parts:
-        app = create_app(parts, settings)
+    """Build the server over the store and serve on `listener`, as `serving.serve` says.
+
+    A `worker` listens once all of its command are ready.
+    """
+    number = 0 if worker is None else worker.number
+    async with bootstrap.build(settings, server=store, otel=otel(), worker=number) as parts:
+        app = create_app(parts, settings, worker=worker)
         await app.state.app_state.gate.refuse_open_bind(settings.host)
         connections = Connections(limits_of(settings), parts.metrics.connection_closed)
         parts.metrics.gauges.watch_connections(lambda: len(connections))
+        sockets = [listener]
+        if worker is not None:
+            _join_workers(app, worker, sockets)
         server = _Server(ServerConfig(app, connections, timeout_graceful_shutdown=DRAIN_S))
-        listener.listen()  # who reads the address may connect at once
-        for line in _greeting(settings, parts, listener):
-            announce(line)
         loop = asyncio.get_running_loop()
-        for number in (signal.SIGTERM, signal.SIGINT):
-            loop.add_signal_handler(number, server.handle_exit, number, None)
+        for signum in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(signum, server.handle_exit, signum, None)
+        lines = list(_greeting(settings, parts, listener))
+        if worker is not None:
+            await worker.ready(lines)
+        listener.listen()  # who reads the address may connect at once
+        for line in lines:
+            announce(line)
         loading = asyncio.create_task(_load(parts), name="upstream:load")
         collect_rarely()
         try:
-            await server.serve(sockets=[listener])
+            await server.serve(sockets=sockets)
         finally:
             await end(loading)
+    if worker is not None:
+        worker.ended(app.state.app_state.counts.own())
+
+
+def _join_workers(app: FastAPI, worker: Worker, sockets: list[socket.socket]) -> None:
+    """Answer what other workers ask this one; let the first answer what only one can."""
+    state: AppState = app.state.app_state
+    if worker.number == 0:
+        inner = socket.socket(socket.AF_UNIX)
+        worker.place.unlink(missing_ok=True)  # of one that was killed
+        inner.bind(str(worker.place))
+        inner.listen()
+        sockets.append(inner)
+        app.add_middleware(FromOtherWorkers)
+    else:
+        app.add_middleware(ToFirstWorker, place=worker.place)
+
+    async def families() -> Families:
+        return state.counts.own()
+
+    async def checks() -> list[dict[str, Any]]:
+        return await all_checks(state.parts)
+
+    worker.reply(FAMILIES, families)
+    worker.reply(CHECKS, checks)
 
 
 def collect_rarely() -> None:

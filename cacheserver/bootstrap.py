@@ -69,11 +69,13 @@ async def build(
     pace: Intervals | None = None,
     resolve: Resolve = safe_post.resolve,
     otel: OtelChoice | None = None,
+    worker: int = 0,
 ) -> AsyncIterator[Components]:
     """Start every part and yield them; stop them on the way out, answers under way first.
 
     `server` is that of the store, if it runs already. `pace` is how often batches are looked after,
     `resolve` how the hosts of webhooks are found, `otel` where traces and metrics go.
+    `worker` numbers processes that share a data directory.
 
     Raises `SettingsError` for what an operator must change, `StoreError` if Redis is away.
     """
@@ -109,7 +111,7 @@ async def build(
         about = About(installed_version(), clock(), must, should)
         roster = await start(peers.roster(store, others, about, metrics.swallowed))
         follow(lambda now: roster.says(agreement.should_agree(now, embedder=embedder.embedder.id)))
-        options = kernel.cache_options(settings)
+        options = kernel.cache_options(settings, worker=worker)
         books = await start(ledger.build(store, leases, changes.settings, pricer, metrics, clock))
         records = books.writer
         answers = await start(
@@ -182,7 +184,7 @@ async def build(
         )
         parts.alerts = await plug("alerts", watch)
         parts.erasure = await plug("erasure", erasure.build(host))
-        parts.audit_jobs = await plug("analysis", audit_jobs.build(host))
+        parts.audit_jobs = await plug("analysis", audit_jobs.build(host, holds=worker == 0))
         sample = await start(sample_traffic.build(host))  # last: stopped before all it asks
         observers = () if telemetry is None else telemetry.observers
         done: dict[str, Callable[[], bool]] = {

@@ -156,6 +156,9 @@ def _parser() -> argparse.ArgumentParser:
     serve.add_argument(
         "--port", metavar="N", help="port to listen on; 0: a free one (default: CACHESERVER_PORT)"
     )
+    serve.add_argument(
+        "--workers", metavar="N", help="server processes (default: CACHESERVER_WORKERS)"
+    )
     serve.set_defaults(run=_serve)
 
     settings = add_command(
@@ -220,12 +223,13 @@ def _serve(args: argparse.Namespace) -> int:
     gc.disable()
     from cacheserver import serving
     from cacheserver.observability import logs
+    from cacheserver.workers.event_loop import loop_factory
 
     settings = _settings_of(args)
     logs.install(settings.log_level, settings.log_format)
     # Where lines are read by a program, ours are no exception.
     announce = logging.getLogger("cacheserver").info if settings.log_format == "json" else say
-    with asyncio.Runner(loop_factory=_loop_factory()) as runner:
+    with asyncio.Runner(loop_factory=loop_factory()) as runner:
         runner.run(serving.serve(settings, announce=announce))
     return OK
 
@@ -261,19 +265,10 @@ def _settings_of(args: argparse.Namespace) -> Settings:
     # `serve` has options for what differs between two servers on one machine.
     given = {
         f"CACHESERVER_{name.upper()}": value
-        for name in ("host", "port")
+        for name in ("host", "port", "workers")
         if (value := getattr(args, name, None)) is not None
     }
     return config.load({**os.environ, **given}, file=args.config)
-
-
-def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
-    """uvloop, where there is one: twice the requests of asyncio's own loop."""
-    try:
-        import uvloop
-    except ImportError:
-        return None
-    return uvloop.new_event_loop
 
 
 if __name__ == "__main__":

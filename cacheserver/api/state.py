@@ -18,6 +18,7 @@ from cacheserver.api.page_assets import Assets
 from cacheserver.api.recent_queries import RecentQueries
 from cacheserver.core.types import LEAST_BODY_BYTES
 from cacheserver.observability.live_feed import LiveFeed
+from cacheserver.observability.server_counts import ServerCounts, Worker
 
 T = TypeVar("T")
 
@@ -32,6 +33,8 @@ class AppState:
     admins: Admins
     simulated: bool  # the upstream is the simulated Claude
     live: LiveFeed
+    counts: ServerCounts
+    worker: Worker | None = None  # this process is one of several of a command
     heavy: HeavyWork = field(default_factory=HeavyWork)
     assets: Assets = field(default_factory=Assets)  # of the admin page
 

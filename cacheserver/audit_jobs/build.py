@@ -28,8 +28,11 @@ _OURS: Final = ("CACHESERVER_", "ANTHROPIC_")  # begin the variables that are le
 
 
 @asynccontextmanager
-async def build(host: Host) -> AsyncIterator[AuditJobs]:
-    """Yield the jobs, at work until the block ends."""
+async def build(host: Host, *, holds: bool = True) -> AsyncIterator[AuditJobs]:
+    """Yield the jobs, at work until the block ends.
+
+    `holds` False: another process has the folder, and is asked for them.
+    """
     settings = host.settings
     jobs = AuditJobs(
         AuditFolder(folder_of(settings.data_dir)),
@@ -41,7 +44,8 @@ async def build(host: Host) -> AsyncIterator[AuditJobs]:
         most_bytes=settings.max_audit_bytes,
         keep_s=settings.audit_days * _DAY_S,
     )
-    await jobs.start()
+    if holds:
+        await jobs.start()
     try:
         yield jobs
     finally:

@@ -33,7 +33,7 @@ from cacheserver.storage.key_scan import scan_keys
 from cacheserver.storage.primary_views import untagged
 from cacheserver.tenants.audit_trail import AuditTrail, by_command
 
-_DERIVED: Final = ("index.snapshot",)  # that does not fit another store
+_DERIVED: Final = "index*.snapshot"  # of each worker; they do not fit another store
 
 
 # Told where what was there before is kept, before any of it is changed; None: nothing was there.
@@ -116,7 +116,7 @@ async def _into_directory(
     lock = DataLock(store)
     await lock.take(lambda: ask_to_stop(store))
     try:
-        held = [data / name for name in (*FOLDERS, *_DERIVED) if (data / name).exists()]
+        held = [*(data / name for name in FOLDERS if (data / name).exists()), *data.glob(_DERIVED)]
         used = any((store / name).exists() for name in ("appendonlydir", "appendonly.aof"))
         if (used or held) and not replace:
             raise SettingsError(
@@ -159,7 +159,7 @@ async def _into_redis(
         stack.push_async_callback(redis.aclose)
         await connection.check_reachable(redis, url)
         used = [part async for part in scan_keys(redis, prefix)]
-        held = [data / name for name in (*FOLDERS, *_DERIVED) if (data / name).exists()]
+        held = [*(data / name for name in FOLDERS if (data / name).exists()), *data.glob(_DERIVED)]
         if (used or held) and not replace:
             raise SettingsError(
                 f"`CACHESERVER_REDIS_URL`: there are keys that begin with `{prefix}`, or files in "

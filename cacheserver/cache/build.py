@@ -83,6 +83,7 @@ class CacheOptions:
     """Sizes in bytes, None for no limit. `grace_s`: for calls whose callers have left."""
 
     data_dir: Path
+    snapshot: str  # file of the index there
     default_model: str
     max_bytes: int | None
     max_decision_bytes: int | None
@@ -174,7 +175,7 @@ async def answers(
         indexes = IndexFactory(
             store,
             options.index,
-            snapshot=options.data_dir / "index.snapshot",
+            snapshot=options.data_dir / options.snapshot,
             dim=embedder.dim,
             embedder_id=embedder.id,
             clock=clock,

@@ -49,10 +49,12 @@ def use_live(settings: Settings, claude: Upstream, answers: Answers) -> None:
     answers.index_move.want(settings.index)
 
 
-def cache_options(settings: Settings) -> CacheOptions:
+def cache_options(settings: Settings, *, worker: int = 0) -> CacheOptions:
+    """`worker` numbers processes on one data directory: each has a snapshot of its own."""
     index_url = settings.index_redis_url
     return CacheOptions(
         data_dir=settings.data_dir,
+        snapshot=f"index-{worker}.snapshot" if worker else "index.snapshot",
         default_model=settings.default_model,
         max_bytes=settings.max_bytes,
         max_decision_bytes=settings.max_decision_bytes,

@@ -27,6 +27,13 @@ class ServerSettings(BaseModel):
     port: int = setting(
         8080, "Port to listen on; 0 takes a free one.", "The customary one.", ge=0, le=65_535
     )
+    workers: int = setting(
+        1,
+        "Server processes behind the address, on one store ([when](scaling.md#several-workers)).",
+        "One answers thousands of requests a second; each more takes as much memory again.",
+        ge=1,
+        le=64,
+    )
     admin_key: Secret = setting(
         None,
         "The key for `/admin` and `/metrics`, at least 16 characters.",

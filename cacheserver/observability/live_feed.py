@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, Final
 
 from cacheserver.core import json_text
 from cacheserver.core.money import usd
-from cacheserver.observability.metrics import Metrics
 from cacheserver.observability.snapshot import Snapshot
 
 LISTENERS: Final = 20  # each takes 0.5 ms of every two seconds; an office of operators
@@ -20,10 +19,14 @@ class LiveFeed:
     """Live counts of one server. Nothing runs while nobody listens."""
 
     def __init__(
-        self, metrics: Metrics, clock: Callable[[], float], *, every_s: float = _EVERY_S
+        self,
+        count: Callable[[], Awaitable[Snapshot]],
+        clock: Callable[[], float],
+        *,
+        every_s: float = _EVERY_S,
     ) -> None:
         self.since = clock()  # the server's start
-        self._metrics = metrics
+        self._count = count
         self._clock = clock
         self._every_s = every_s
         self._listeners = 0
@@ -46,11 +49,11 @@ class LiveFeed:
 
         `now` counts since the event before, `total` since the first.
         """
-        first = before = self._metrics.snapshot()
+        first = before = await self._count()
         number, at = 0, self._clock()
         yield b"retry: 2000\n\n"  # after a restart the page is back within seconds
         while not stopping.is_set():
-            snapshot, now = self._metrics.snapshot(), self._clock()
+            snapshot, now = await self._count(), self._clock()
             event = {
                 "of": "this server",
                 "at": round(now, 3),

@@ -14,7 +14,9 @@ Counters of ledger rows are in `observability.ledger_metrics`, gauges in `observ
 
 from __future__ import annotations
 
-from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest
+from collections.abc import Iterable
+
+from prometheus_client import CollectorRegistry, Counter, Histogram, Metric, generate_latest
 
 from cacheserver.core.types import Nanodollars, Usage
 from cacheserver.observability.gauges import Gauges
@@ -36,6 +38,8 @@ _SECONDS = (
     *(0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25),
     *(0.5, 1, 2.5, 5, 10, 30, 60, 120, 300, 600),
 )
+
+_MONEY = {f"cacheserver_{kind}_nanodollars_total": kind for kind in ("cost", "saved", "lost")}
 
 # Reasons are constants of our code; this bounds them if one were ever made from a request.
 _MAX_REASONS = 200
@@ -295,19 +299,12 @@ class Metrics:
 
     def snapshot(self) -> Snapshot:
         """Return the counts of requests, money and latency at this moment."""
-        seconds: dict[str, list[int]] = {outcome: [] for outcome in OUTCOMES}
-        for sample in next(iter(self._duration.collect())).samples:
-            if sample.name.endswith("_bucket"):
-                seconds[sample.labels["outcome"]].append(int(sample.value))
-        requests = self.counts()
-        del requests["requests"]
-        return Snapshot(
-            requests,
-            cost=_total(self._cost),
-            saved=_total(self._saved) - _total(self._lost),
-            seconds=seconds,
-            bounds=(*_SECONDS, float("inf")),
-        )
+        kept = (self._family, self._duration, self._cost, self._saved, self._lost)
+        return snapshot_of(family for one in kept for family in one.collect())
+
+    def families(self) -> list[Metric]:
+        """Return all metrics as they are now."""
+        return list(self._registry.collect())
 
     def render(self) -> bytes:
         """Render all metrics in Prometheus' text format 0.0.4."""
@@ -320,6 +317,24 @@ class Metrics:
         return counter
 
 
-def _total(counter: Counter) -> int:
-    """Return the value of a counter without labels."""
-    return int(next(iter(counter.collect())).samples[0].value)
+def snapshot_of(families: Iterable[Metric]) -> Snapshot:
+    """Return the counts of requests, money and latency among families."""
+    requests: dict[str, int] = {}
+    seconds: dict[str, list[int]] = {outcome: [] for outcome in OUTCOMES}
+    totals = dict.fromkeys(("cost", "saved", "lost"), 0)
+    for family in families:
+        for sample in family.samples:
+            match sample.name:
+                case "cacheserver_requests_total":
+                    requests[sample.labels["outcome"]] = int(sample.value)
+                case "cacheserver_request_seconds_bucket":
+                    seconds[sample.labels["outcome"]].append(int(sample.value))
+                case name if (kind := _MONEY.get(name)) is not None:
+                    totals[kind] = int(sample.value)
+    return Snapshot(
+        requests,
+        cost=totals["cost"],
+        saved=totals["saved"] - totals["lost"],
+        seconds=seconds,
+        bounds=(*_SECONDS, float("inf")),
+    )

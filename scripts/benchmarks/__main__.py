@@ -35,6 +35,7 @@ from scripts.benchmarks import (
     starts,
     storebytes,
     table,
+    workers,
 )
 from scripts.benchmarks.processes.load import LOAD_CORE, pinned, temporary_folder
 from scripts.benchmarks.rows import text
@@ -67,6 +68,7 @@ _NAMED: Mapping[str, Callable[[Run], list[dict[str, Any]]]] = {
     "encryption": encryption.measure,
     "index": index.measure,
     "scale": scale.measure,
+    "workers": workers.measure,
 }
 
 

@@ -169,4 +169,4 @@ def _embedder(parts: Components) -> str:
 async def metrics(request: Request) -> Response:
     state = state_of(request)
     state.gate.admit_admin(request)
-    return Response(state.parts.metrics.render(), media_type="text/plain; version=0.0.4")
+    return Response(await state.counts.render(), media_type="text/plain; version=0.0.4")

@@ -6,13 +6,15 @@ import asyncio
 import platform
 import shutil
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from itertools import chain
 from pathlib import Path
 from typing import Any, Final
 
 from cacheserver.api.components import Components
 from cacheserver.api.resources.operations import servers
 from cacheserver.api.resources.operations.check import Status, check
+from cacheserver.api.state import AppState
 from cacheserver.core.background import Rounds, rounds_of
 from cacheserver.core.errors import StoreError
 from cacheserver.core.times import iso
@@ -33,6 +35,23 @@ _TASKS: Final = ("index:keep", "store:upkeep", "ledger:keep", "gauges:keep", "li
 
 def worst(checks: list[dict[str, Any]]) -> Status:
     return max((one["status"] for one in checks), key=_WORST.index, default="ok")
+
+
+async def server_checks(state: AppState) -> list[dict[str, Any]]:
+    """Check this process, or all workers of its command. Raises nothing."""
+    if state.worker is None:
+        return await all_checks(state.parts)
+    return worst_of(await state.worker.checks())
+
+
+def worst_of(workers: Sequence[Sequence[dict[str, Any]]]) -> list[dict[str, Any]]:
+    """Return the worst check of each name, that of the first worker among equals."""
+    found: dict[str, dict[str, Any]] = {}
+    for one in chain.from_iterable(workers):
+        known = found.setdefault(one["name"], one)
+        if _WORST.index(one["status"]) > _WORST.index(known["status"]):
+            found[one["name"]] = one
+    return list(found.values())
 
 
 async def all_checks(parts: Components) -> list[dict[str, Any]]:

@@ -18,12 +18,13 @@ router = APIRouter(prefix="/admin/v1/health", tags=["admin"])
 @router.get("", summary="The state of every part, and what to do")
 async def health(request: Request) -> dict[str, Any]:
     """Check store, disk, room, index, embedder, upstream, ledger and background tasks of the server
-    that answers. Each is `ok`, `degraded` or `failed`, with what was `found` and what to `do`.
+    that answers. Of several workers the worst is shown. Each is `ok`, `degraded` or `failed`, with
+    what was `found` and what to `do`.
     `canary` says what a run of it asks, and the most that it costs.
     """
     state = state_of(request)
     state.gate.admit_admin(request, "read")
-    found = await checks.all_checks(state.parts)
+    found = await checks.server_checks(state)
     return {
         "status": checks.worst(found),
         "at": iso(state.parts.clock()),

@@ -52,7 +52,7 @@ async def overview(request: Request) -> dict[str, Any]:
             "call": "/metrics",
             "of": "this server",
             "since": iso(state.live.since),
-            "by_decision": parts.metrics.snapshot().latencies(),
+            "by_decision": (await state.counts.snapshot()).latencies(),
         },
         "counts": {**found["counts"], "tenants": count},
         "alerts": await _alerts(parts, tenant),

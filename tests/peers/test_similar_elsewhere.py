@@ -8,6 +8,9 @@ from typing import Any
 
 import pytest
 
+from cacheserver.cache.miss.similar_calls import WAIT_S
+from cacheserver.simulated import Directives
+from cacheserver.simulated.directives import Fault
 from tests.house import ADMIN_KEY, House, came_from
 from tests.peers.four_servers import kinds, servers, until
 from tests.redis_servers import prefix, url
@@ -29,6 +32,11 @@ async def two(request: pytest.FixtureRequest, url: str, prefix: str, tmp_path: P
         yield found
 
 
+def very_slowly(_: object) -> Directives:
+    """Let all begin to wait before Claude has answered, and all end before they would give up."""
+    return Directives(fault=Fault("slow", delay_s=WAIT_S / 4))
+
+
 async def heard(house: House) -> None:
     await until(lambda: bool(house.parts.serving.elsewhere._heard))
 
@@ -45,6 +53,18 @@ async def test_a_question_waits_for_a_similar_one_of_another_server(two: list[Ho
     redis, store = one.parts.host.store.redis, one.parts.host.store
     await until(lambda: not one.parts.serving.flights._held)
     assert not await redis.keys(f"{store.prefix}fq:*")
+
+
+async def test_all_who_wait_for_a_question_of_another_server_are_told_of_its_end(
+    url: str, prefix: str, tmp_path: Path
+) -> None:
+    spelled = [SPELLED, SPELLED + "?", SPELLED.title(), "Please, " + SPELLED, SPELLED.upper()]
+    async with servers(2, url, prefix, tmp_path, claude=very_slowly) as (one, other):
+        first = asyncio.create_task(one.ask(ASKED))
+        await heard(other)
+        async with asyncio.timeout(WAIT_S):  # they read the question at the same time
+            answers = await asyncio.gather(*(other.ask(text) for text in spelled))
+        assert kinds([await first, *answers])["miss"] == len(one.asked) == 1
 
 
 async def test_what_is_told_holds_no_words(two: list[House]) -> None:

@@ -82,8 +82,8 @@ class QuestionsElsewhere:
                 found = self._read(query, name, value)
                 if found is None:
                     self._end(name)
-                elif name in asked:
-                    asked[name] = found
+                elif asked.get(name, found) is None:  # else another request has read it meanwhile:
+                    asked[name] = found  # only the one that is kept is told of its end
         return [one for one in asked.values() if one is not None]
 
     def forget(self) -> None:

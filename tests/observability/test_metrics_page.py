@@ -30,7 +30,7 @@ _METRIC = re.compile(r"\b((?:cacheserver|process)_\w+)(?:\{([^}]*)\})?")
 _GROUPING = re.compile(r"\b(?:by|without|on)\s*\(([^)]*)\)")
 _LABEL = re.compile(r'\s*(\w+)\s*(?:=~|!~|!=|=)\s*"[^"]*"\s*')
 _WORDS = frozenset(
-    {"sum", "max", "min", "by", "rate", "increase", "histogram_quantile", "topk", "absent"}
+    {"sum", "max", "min", "count", "by", "rate", "increase", "histogram_quantile", "topk", "absent"}
     | {"and", "or", "offset", "le"}
 )
 

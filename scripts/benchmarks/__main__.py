@@ -99,6 +99,7 @@ def main() -> int:
     )
     parser.add_argument("--requests", type=int, default=20_000, help="of `invoice`")
     parser.add_argument("--vectors", type=int, nargs="+", default=[20_000], help="of `index`")
+    parser.add_argument("--scopes", type=int, nargs="+", default=[1, 60, 500], help="of `index`")
     parser.add_argument("--lines", type=int, default=50_000, help="of the log of `audit`")
     parser.add_argument(
         "--simulate",
@@ -133,6 +134,7 @@ def _measure(args: argparse.Namespace) -> None:
             args.requests,
             args.lines,
             args.vectors,
+            scopes=args.scopes,
             simulate=args.simulate is not None,
             figures=json.loads(Path(args.simulate).read_text())["scale"] if args.simulate else None,
         )

@@ -1,4 +1,4 @@
-"""FAISS against vector sets: the same questions in 1, 60 and 500 scopes (docs/vector-sets.md).
+"""FAISS against vector sets: the same questions in some scopes (docs/vector-sets.md).
 
 Vectors are drawn around centres, as questions of many subjects lie; what is asked is near a stored
 one (cosine 0.92), as a paraphrase is. CPU of FAISS is this process's, of vector sets the server's.
@@ -28,7 +28,6 @@ from tests.redis_clusters import redis8
 from tests.redis_servers import serving
 
 _DIM = 384
-_SCOPES = (1, 60, 500)
 _ASKED = 300
 _NEAR = 0.92  # cosine of a paraphrase
 _SPREAD = 64  # dimensions in which questions of a subject differ
@@ -43,7 +42,7 @@ def measure(run: Run) -> list[dict[str, Any]]:
     return [
         one
         for count in run.vectors
-        for scopes in _SCOPES
+        for scopes in run.scopes
         for one in asyncio.run(_compared(count, scopes, run.folder))
     ]
 

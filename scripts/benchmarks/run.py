@@ -17,6 +17,7 @@ class Run:
     requests: int  # of `invoice`
     lines: int  # of the log of `audit`
     vectors: Sequence[int] = (20_000,)  # of `index`
+    scopes: Sequence[int] = (1, 60, 500)  # they are in
     simulate: bool = False  # more servers than there are, in `scale`
     figures: list[dict[str, Any]] | None = None  # of an earlier `scale`, instead of measuring
 

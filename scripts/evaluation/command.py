@@ -14,6 +14,7 @@ from pathlib import Path
 from scripts.evaluation.data import Malformed
 from scripts.evaluation.plan import PARTS, SECTIONS, Plan
 from scripts.evaluation.run import Evaluation
+from scripts.evaluation.served import NAMES
 from scripts.evaluation.verify.part import MODELS
 
 
@@ -51,6 +52,9 @@ def main() -> None:
     parser.add_argument(
         "--verifiers", nargs="+", choices=tuple(MODELS), default=(), metavar="NAME", help="of these"
     )
+    parser.add_argument(
+        "--index", choices=NAMES, default="all", help="that finds neighbours on streams"
+    )
     parser.add_argument("--attack", type=Path, help="pairs with a column `class`")
     parser.add_argument("--against", type=Path, help="an earlier --json: judge the same cold pairs")
     parser.add_argument("--json", type=Path, help="write every figure")
@@ -81,6 +85,7 @@ def main() -> None:
         dials=tuple(share / 100 for share in args.traps),
         half=args.half,
         noise=tuple(noise),
+        index=args.index,
         attack=args.attack,
         against=args.against,
         sections=tuple(args.sections),

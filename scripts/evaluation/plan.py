@@ -7,6 +7,7 @@ from pathlib import Path
 
 from scripts.evaluation import mixed
 from scripts.evaluation.halves import Half
+from scripts.evaluation.served import IndexName
 from scripts.evaluation.vectors import CACHE
 
 PARTS = (
@@ -40,6 +41,7 @@ class Plan:
     against: Path | None = None  # figures of an earlier version, to judge the same pairs
     sections: tuple[str, ...] = SECTIONS
     verifiers: tuple[str, ...] = ()  # names of `verify.part.MODELS`; none: all
+    index: IndexName = "all"  # that finds the neighbours on streams
     cache: Path = CACHE  # of vectors, from one run to the next
 
     def shortened(self) -> Plan:

@@ -7,7 +7,7 @@ the pure rules, and which labels carry a foil by `cacheserver.calibration.foils`
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from random import Random
 from typing import Literal
@@ -19,6 +19,7 @@ from cacheserver.core.evidence import Evidence
 from cacheserver.languages.rules import languages
 from cacheserver.matching import calibration, conformal_bound, shrinkage, verification
 from cacheserver.matching.calibration import Calibration, Label
+from cacheserver.matching.cosine_scale import CosineScale
 from cacheserver.matching.decision import ScoredCandidate, Verdict, judge
 from cacheserver.matching.language import ALL_VETOES
 from cacheserver.matching.neighbours import Neighbour
@@ -59,6 +60,7 @@ class Settings:
     noise: Rates = _TRUE  # errors of comparing two answers; none: labels are the truth
     noise_by: Literal["pair", "answer"] = "pair"
     verifier: Simulated | None = None
+    stored: Callable[[Vectors, CosineScale], StoredVectors] = StoredVectors
 
 
 @dataclass(slots=True)
@@ -117,7 +119,7 @@ class Replay:
         # (wrong, right) of audited hits, by entry and by group
         self._past: dict[str, tuple[float, float]] = defaultdict(lambda: (0.0, 0.0))
         self._condemned: set[tuple[str, int]] = set()  # (question, entry)
-        self.stored = StoredVectors(traffic.vectors, traffic.prior.scale)
+        self.stored = settings.stored(traffic.vectors, traffic.prior.scale)
         self.state = Calibration()
         self.bar = conformal_bound.bar_for(self.state, settings.target)
         self.outcome = Outcome()

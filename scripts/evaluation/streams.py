@@ -6,8 +6,9 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from random import Random
 
-from scripts.evaluation import baselines, latency, mixed, report, zipf
+from scripts.evaluation import baselines, latency, mixed, report, served, zipf
 from scripts.evaluation.data import Question
+from scripts.evaluation.near import StoredVectors
 from scripts.evaluation.noise import Rates
 from scripts.evaluation.plan import DEFAULT, Plan
 from scripts.evaluation.stream import Outcome, Replay, Settings, Traffic, prepare
@@ -27,10 +28,15 @@ class Streams:
         self._plan = plan
         self._embeddings = embeddings
         self._keep = keep
+        self._stored: served.Make = StoredVectors  # of the server's decision; baselines have all
 
     def run(self, streams: Mapping[str, Sequence[Question]], traps: Sequence[Pair]) -> None:
-        plan = self._plan
         print(report.STREAM_HEAD)
+        with served.opened(self._plan.index) as self._stored:
+            self._run(streams, traps)
+
+    def _run(self, streams: Mapping[str, Sequence[Question]], traps: Sequence[Pair]) -> None:
+        plan = self._plan
         for name, questions in streams.items():
             if "streams" in plan.parts:
                 self._plain(name, questions)
@@ -49,6 +55,8 @@ class Streams:
         self._targets(name, lambda seed: self._shuffled(questions, seed))
         for noise in plan.noise:
             self._noisy(name, questions, noise)
+        if plan.index != "all":
+            return  # baselines compare all rows
         plain = [self._shuffled(questions, seed) for seed in plan.seeds_of(None)]
         self._each(name, "exact", None, plain, lambda t, _: baselines.exact(t))
         swept = [
@@ -69,7 +77,7 @@ class Streams:
         """At the default target, with same answers called different or left open."""
         traffics = [self._shuffled(questions, seed) for seed in self._plan.seeds_of(DEFAULT)]
         rates = Rates(same_different=noise[0], same_open=noise[1])
-        settings = Settings(target=DEFAULT, noise=rates)
+        settings = Settings(target=DEFAULT, noise=rates, stored=self._stored)
         way = f"ours {DEFAULT:.0%}, noise {100 * noise[0]:g}+{100 * noise[1]:g}"
         self._each(name, way, DEFAULT, traffics, _ours(settings))
 
@@ -81,7 +89,8 @@ class Streams:
             for seed in seeds:
                 made[seed] = made.get(seed) or traffic(seed)
             chosen = [made[seed] for seed in seeds]
-            way, settings = f"ours {100 * target:g}%", Settings(target=target)
+            way = f"ours {100 * target:g}%"
+            settings = Settings(target=target, stored=self._stored)
             self._each(name, way, target, chosen, _ours(settings))
 
     def _each(

@@ -14,6 +14,7 @@ from typing import Any
 
 _ROOT = Path(__file__).resolve().parents[1]
 _CHART = _ROOT / "docs" / "deploy" / "helm" / "cacheserver"
+_SIZES = _ROOT / "docs" / "deploy" / "sizes"  # values of docs/scaling.md
 _KUBERNETES = ("1.27.0", "1.34.0", "1.37.0")  # old and new
 _WARNING = 2  # Helm's severity; 1 is information
 _KEY = {"adminKey": "a-key-of-the-admin"}
@@ -75,7 +76,8 @@ def _chart() -> list[str]:
     report = chart.lint(_CHART, _KEY, strict=True)
     wrong += [f"lint: {one['error']}" for one in report["messages"] if one["severity"] >= _WARNING]
     loaded = Chart.load(_CHART)
-    for name, values in _VALUES.items():
+    sizes = {one.name: yaml.safe_load(one.read_text()) for one in sorted(_SIZES.glob("*.yaml"))}
+    for name, values in {**_VALUES, **sizes}.items():
         rendered = loaded.render(values, name="answers", namespace="shop")
         texts = [text for path, text in rendered.items() if path.endswith(".yaml")]
         objects = [one for text in texts for one in yaml.safe_load_all(text) if one]

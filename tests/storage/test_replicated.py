@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from cacheserver.storage import key_groups
 from cacheserver.storage.recent_changes import RecentChanges
 from tests.house import ADMIN_KEY, House, came_from
 from tests.redis_clusters import Node, Nodes, cluster
@@ -113,6 +114,48 @@ async def test_removals_that_the_replica_lacked_are_made_again(
             assert came_from(await house.ask(text, key=key))[0] == "miss"
         tenants.forget("one")
         assert (await tenants.get("one")).bar.similarity == 0.99
+
+
+async def test_what_was_stored_after_a_purge_stays_when_a_replica_that_has_both_takes_over(
+    nodes: Nodes, tmp_path: Path
+) -> None:
+    async with House.open(tmp_path, redis_url=nodes.url, store_wait_s=0.25) as house:
+        key, entries = await house.key("one"), house.parts.entries.entries
+        old, new, other = (f"Question {n}? [[sim text=Answer-{n}]]" for n in range(3))
+        await house.ask(old, key=key, headers={"x-cache-tags": "t"})
+        assert await entries.purge_tag("one", "t") == 1
+        for text in (new, old):
+            stored = await house.ask(text, key=key, headers={"x-cache-tags": "t"})
+            assert came_from(stored)[0] == "miss"
+        primary = nodes.primary_of(KEYS)
+        assert primary.run("WAIT", 1, 5_000) == 1
+        nodes.kill(primary)
+        await until_hit(house, other, key)  # asked once the removals were made again
+        for text in (new, old):
+            assert came_from(await house.ask(text, key=key))[0] == "exact"
+
+
+async def test_a_purge_of_which_the_replica_has_a_part_is_made_again(
+    nodes: Nodes, tmp_path: Path
+) -> None:
+    async with House.open(
+        tmp_path, redis_url=nodes.url, redis_replicas=0, store_wait_s=0.25
+    ) as house:
+        key, entries = await house.key("one"), house.parts.entries.entries
+        old, other = (f"Question {n}? [[sim text=Answer-{n}]]" for n in range(2))
+        await house.ask(old, key=key, headers={"x-cache-tags": "t"})
+        primary = nodes.primary_of(KEYS)
+        replica = replica_of(nodes, primary)
+        mark = f"{KEYS}p:{key_groups.tag_group('one', 't')}"
+        primary.run("SET", mark, repr(time.time()))  # as the first step leaves it
+        assert primary.run("WAIT", 1, 5_000) == 1
+        nodes.pause(replica)
+        primary.run("CLIENT", "KILL", "TYPE", "replica")
+        assert await entries.purge_tag("one", "t") == 1
+        nodes.kill(primary)
+        nodes.resume(replica)
+        await until_hit(house, other, key)
+        assert came_from(await house.ask(old, key=key))[0] == "miss"
 
 
 async def test_only_changes_of_the_last_minute_are_made_again_and_in_their_order() -> None:

@@ -292,9 +292,8 @@ class Entries:
 
     async def purge_marked(self, tenant: str, *, actor: str = "", conversation: str = "") -> int:
         """Purge the entries of an actor or a conversation, by digest; return their number."""
-        if actor:
-            return await self.purge_group(key_groups.actor_group(tenant, actor))
-        return await self.purge_group(key_groups.conversation_group(tenant, conversation))
+        group = key_groups.actor_group if actor else key_groups.conversation_group
+        return await self.purge_group(group(tenant, actor or conversation))
 
     async def has_namespace(self, tenant: str, namespace: str) -> bool:
         """Return True if anything of `tenant`'s is stored in `namespace`. Raises `StoreError`."""
@@ -307,13 +306,14 @@ class Entries:
 
     async def purge_group(self, group: str) -> int:
         """Purge a group of `storage.key_groups`; returns how many entries it had."""
-        self._redis.recent.note(lambda: self._purge_all(group))
-        total = await self._purge_all(group)
+        began = repr(self._clock())
+        self._redis.recent.note(lambda: self._purge_all(group, began, again=1))
+        total = await self._purge_all(group, began)
         await self.hot.confirm()
         return total
 
-    async def _purge_all(self, group: str) -> int:
-        words, cursor, total = (group, repr(self._clock()), MARKER_S), b"0", 0
+    async def _purge_all(self, group: str, began: str, *, again: int = 0) -> int:
+        words, cursor, total = (group, began, MARKER_S, again), b"0", 0
         while True:
             cursor, *dropped = await self.hot.change(self._purge, *words, cursor, _STEP)
             self._tell([entry_id.decode() for entry_id in dropped])

@@ -266,27 +266,32 @@ return dropped
 """
 )
 
-# ARGV: P, group, now (s, as written by the caller), marker's life (s), cursor, limit, server. The
-# marker comes with the first step, so no answer asked for before can slip in between two. Returns
-# the cursor to go on from ('0': all were met) and the dropped ids. SSCAN meets every member there
-# was at the start; SRANDMEMBER takes seconds in a large set that has become sparse. The group
-# `*` is all that is stored.
+# ARGV: P, group, when it began (s, as written by the caller), marker's life (s), 1 if it is made
+# again after a failover, cursor, limit, server. The marker comes with the first step, so no answer
+# asked for before can slip in between two. The last step adds a microsecond to it: a replica that
+# has that marker has the whole purge, and what was stored after it stays. Returns the cursor to go
+# on from ('0': all were met) and the dropped ids. SSCAN meets every member there was at the start;
+# SRANDMEMBER takes seconds in a large set that has become sparse. The group `*` is all that is
+# stored.
 PURGE = (
     _PRELUDE
     + _TELLING
     + """
 local mark, group = P .. 'p:' .. ARGV[2], P .. 'g:' .. ARGV[2]
-local before = redis.call('GET', mark)
+local before, done = redis.call('GET', mark), exact(ARGV[3] + 0.000001)
+if ARGV[5] == '1' and before == done then return {'0'} end
 if not before or tonumber(before) < tonumber(ARGV[3]) then
   redis.call('SET', mark, ARGV[3], 'EX', ARGV[4])
+  before = ARGV[3]
 end
 local all = ARGV[2] == '*'
-local step = redis.call(all and 'HSCAN' or 'SSCAN', all and IDS or group, ARGV[5], 'COUNT', ARGV[6])
+local step = redis.call(all and 'HSCAN' or 'SSCAN', all and IDS or group, ARGV[6], 'COUNT', ARGV[7])
 local reply, dropped = {step[1]}, {}
 for at = 1, #step[2], all and 2 or 1 do
   local id = step[2][at]
   if drop(id) then reply[#reply + 1], dropped[#dropped + 1] = id, id end
 end
+if step[1] == '0' and before == ARGV[3] then redis.call('SET', mark, done, 'EX', ARGV[4]) end
 tell_gone(dropped)
 return reply
 """

@@ -65,6 +65,10 @@ class Partition:
     def __len__(self) -> int:
         return len(self._key_of)
 
+    def ids(self) -> list[str]:
+        """Return the ids of the live rows in the order in which they were added."""
+        return list(self._key_of)  # one that was removed and comes again is last
+
     def add(
         self, ids: list[str], vectors: Vectors | Halves, expires_at: npt.NDArray[np.float64]
     ) -> None:

@@ -12,7 +12,7 @@ import json
 import os
 import tempfile
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Any, Protocol
 
@@ -34,6 +34,7 @@ class Snapshot:
 
     index: VectorIndex
     extra: bytes
+    left: dict[str, list[str]] = field(default_factory=dict)  # ids of scopes beyond the limit
 
 
 class Sink(Protocol):
@@ -91,13 +92,17 @@ def load(
     dim: int,
     ivf_from: int = IVF_FROM,
     coat: Coat | None = None,
+    limit: int | None = None,
 ) -> Snapshot:
-    """Return what `save` wrote. Raises `SnapshotRefused`, also if there is no file."""
+    """Return what `save` wrote. Raises `SnapshotRefused`, also if there is no file.
+
+    `limit`: bytes of vectors, beyond which no further scope is read.
+    """
     try:
         with path.open("rb") as file:
             inner = file if coat is None else coat.reading(file)
             _verify(inner)
-            return _read(inner, embedder_id, VectorIndex(dim, ivf_from=ivf_from))
+            return _read(inner, embedder_id, VectorIndex(dim, ivf_from=ivf_from), limit)
     except (OSError, EOFError, ValueError, KeyError, TypeError, BadVector) as problem:
         raise SnapshotRefused(f"`{path}` cannot be read: {type(problem).__name__}") from problem
 
@@ -150,20 +155,26 @@ def _verify(file: IO[bytes]) -> None:
         raise SnapshotRefused("the file is no snapshot")
 
 
-def _read(file: IO[bytes], embedder_id: str, index: VectorIndex) -> Snapshot:
+def _read(file: IO[bytes], embedder_id: str, index: VectorIndex, limit: int | None) -> Snapshot:
     header = _next(file)
     dim = index.dim
     found = (header["format"], header["embedder"], header["dim"])
     if found != (_FORMAT, embedder_id, dim):
         raise SnapshotRefused(f"the snapshot is of {found}, not {(_FORMAT, embedder_id, dim)}")
+    left, last = dict[str, list[str]](), None
     while "scope" in (about := _next(file)):
-        ids = about["ids"]
+        scope, ids = about["scope"], about["ids"]
         expires_at = np.frombuffer(_exactly(file, 8 * len(ids)), "<f8")
         vectors = np.frombuffer(_exactly(file, 2 * dim * len(ids)), "<f2").reshape(-1, dim)
-        index.extend(about["scope"], ids, vectors, expires_at)
-    if len(index) != about["end"]:
-        raise SnapshotRefused(f"the snapshot holds {len(index)} vectors of {about['end']}")
-    return Snapshot(index, _exactly(file, about["extra"]))
+        if scope in left or (limit is not None and index.bytes > limit and scope != last):
+            left.setdefault(scope, []).extend(ids)
+        else:
+            index.extend(scope, ids, vectors, expires_at)
+            last = scope
+    count = len(index) + sum(map(len, left.values()))
+    if count != about["end"]:
+        raise SnapshotRefused(f"the snapshot holds {count} vectors of {about['end']}")
+    return Snapshot(index, _exactly(file, about["extra"]), left)
 
 
 def _next(file: IO[bytes]) -> dict[str, Any]:

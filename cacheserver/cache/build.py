@@ -19,6 +19,8 @@ from cacheserver.cache.miss.shared_calls import SharedCalls
 from cacheserver.cache.miss.similar_calls import SimilarCalls
 from cacheserver.cache.plugins import Plugins
 from cacheserver.cache.semantic_index.build import IndexFactory, IndexOptions
+from cacheserver.cache.semantic_index.scope_limit import Counts as LoadCounts
+from cacheserver.cache.semantic_index.scope_limit import IndexLimit, Loading
 from cacheserver.cache.service import CacheService
 from cacheserver.cache.settlement import Recorder, Settler
 from cacheserver.cache.store import index_sync
@@ -28,6 +30,7 @@ from cacheserver.cache.store.embedder_state import EmbedderStates
 from cacheserver.cache.store.entries import Entries
 from cacheserver.cache.store.hot_entries import HotEntries
 from cacheserver.cache.store.index_upkeep.move import IndexMove
+from cacheserver.cache.store.index_upkeep.scope_rows import ScopeRows
 from cacheserver.cache.store.reembedding import Counts as ReembeddingCounts
 from cacheserver.cache.store.reembedding import Reembedding
 from cacheserver.cache.store.semantic import SemanticEntries
@@ -46,7 +49,7 @@ from cacheserver.storage.build import Store
 _DRAIN_S = 5.0  # for answers nobody waits for any more; those with readers ended before
 
 
-class Metrics(ports.Metrics, index_sync.Metrics, ReembeddingCounts, Protocol):
+class Metrics(ports.Metrics, index_sync.Metrics, ReembeddingCounts, LoadCounts, Protocol):
     """The counters of this package."""
 
 
@@ -89,6 +92,7 @@ class CacheOptions:
     max_decision_bytes: int | None
     hot_bytes: int  # of answers in memory; 0: none
     grace_s: float
+    index_bytes: int | None = None  # of vectors in memory
     index: IndexOptions = field(default_factory=IndexOptions)
 
 
@@ -103,6 +107,7 @@ class Answers:
     dim: int
     reembedding: Reembedding
     index_move: IndexMove
+    index_limit: IndexLimit
     prior: Prior = MINILM
     # Each drops the texts of questions that a part keeps in memory, after an erasure.
     memories: list[Callable[[], None]] = field(default_factory=list)
@@ -172,6 +177,8 @@ async def answers(
         if embedding.batched is not None:
             behind = Batcher(embedding.batched, max_batch=_BEHIND, memo=0, nice=_NICE)
             stack.push_async_callback(behind.close)
+        index_limit = IndexLimit(options.index_bytes)
+        rows = ScopeRows(entries.vectors, embedder_id=embedder.id, dim=embedder.dim, clock=clock)
         indexes = IndexFactory(
             store,
             options.index,
@@ -179,6 +186,7 @@ async def answers(
             dim=embedder.dim,
             embedder_id=embedder.id,
             clock=clock,
+            loading=Loading(rows.read, index_limit, metrics),
         )
         index = await indexes.first()
         semantic = SemanticEntries(
@@ -229,6 +237,7 @@ async def answers(
             embedder.dim,
             reembedding,
             move,
+            index_limit,
             embedding.prior,
             [batcher.forget],
         )

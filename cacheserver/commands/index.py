@@ -64,6 +64,9 @@ def _show(args: argparse.Namespace, server: Server) -> int:
         print_json(found)
         return OK
     print(_sentence(found))
+    scopes = found.get("scopes")  # a server without a limit holds all of them
+    if scopes is not None and scopes["limit_bytes"] is not None:
+        print(f"in memory: {scopes['loaded']:,} of {counted(scopes['known'], 'scope')}")
     if found["moving_to"] is not None:
         questions = counted(found["total"], "question")
         print(f"moving to {found['moving_to']}: {found['done']:,} of {questions}")

@@ -47,6 +47,7 @@ def use_live(settings: Settings, claude: Upstream, answers: Answers) -> None:
     answers.reembedding.max_bytes = settings.max_bytes
     answers.decision_log.max_bytes = settings.max_decision_bytes
     answers.index_move.want(settings.index)
+    answers.index_limit.bytes = settings.index_bytes
 
 
 def cache_options(settings: Settings, *, worker: int = 0) -> CacheOptions:
@@ -60,6 +61,7 @@ def cache_options(settings: Settings, *, worker: int = 0) -> CacheOptions:
         max_decision_bytes=settings.max_decision_bytes,
         hot_bytes=settings.hot_bytes // 2,
         grace_s=settings.abandoned_s,
+        index_bytes=settings.index_bytes,
         index=IndexOptions(
             kind=settings.index,
             url=None if index_url is None else index_url.get_secret_value(),

@@ -40,6 +40,16 @@ class StoreSettings(BaseModel):
         "A search in memory takes no round trip, and needs no Redis 8.",
         live=True,
     )
+    index_bytes: BytesLimit = setting(
+        None,
+        "Bytes of memory for the vectors of `faiss`. Beyond it the scopes that were asked the "
+        "longest ago are dropped from memory; each is loaded again when it is asked "
+        "([scopes](scaling.md#more-scopes-than-memory)). `unlimited`: no bound.",
+        "A million questions take 1.3 GB; most servers have far fewer.",
+        shown="unlimited",
+        live=True,
+        live_least=_LEAST_BYTES,
+    )
     index_redis_url: Secret = setting(
         None,
         "Redis 8 for the vector sets, one server or a cluster, written as in "

@@ -46,9 +46,12 @@ class Gauges:
         self._sizes = gauge("store_bytes", "What each kind takes in Redis", "kind")
         self._limits = gauge("store_limit_bytes", "What it may take; +Inf: no limit", "kind")
         self._memory = gauge(
-            "memory_bytes", "What is kept in memory to be served again: answers, requests", "kind"
+            "memory_bytes", "What is kept in memory: answers, requests, the index", "kind"
         )
         self._index = gauge("index_vectors", "Questions in the semantic index")
+        self._scopes = gauge(
+            "index_scopes", "Scopes of the index, in the memory of this process or not", "state"
+        )
         self._embedder_left = gauge(
             "embedder_left_questions", "Stored questions that a change of the embedder has to read"
         )
@@ -131,8 +134,12 @@ class Gauges:
     def embedder_left(self, questions: int) -> None:
         self._embedder_left.set(questions)
 
-    def index(self, vectors: int) -> None:
+    def index(self, vectors: int, scopes: Mapping[str, int], size: int) -> None:
+        """Set the questions in the index, its scopes by state, and its bytes in memory."""
         self._index.set(vectors)
+        for state, count in scopes.items():
+            self._scopes.labels(state).set(count)
+        self._memory.labels("index").set(size)
 
     def budgets(self, used: dict[tuple[str, str], float], states: dict[str, int]) -> None:
         """Set the fullest budget by period and unit, and the number of budgets by state."""

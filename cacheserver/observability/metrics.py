@@ -14,7 +14,7 @@ Counters of ledger rows are in `observability.ledger_metrics`, gauges in `observ
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 from prometheus_client import CollectorRegistry, Counter, Histogram, Metric, generate_latest
 
@@ -178,6 +178,17 @@ class Metrics:
             ["reason"],
             registry=self._registry,
         )
+        self._scope_seconds = Histogram(
+            "cacheserver_index_load_seconds",
+            "How long it took to load a scope of the index into memory",
+            buckets=(0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 10),
+            registry=self._registry,
+        )
+        self._scopes_evicted = Counter(
+            "cacheserver_index_evictions_total",
+            "Scopes of the index that were dropped from memory under its limit",
+            registry=self._registry,
+        )
         self.rows = LedgerMetrics(self._registry)
         self.gauges = Gauges(self._registry)
         # Shown as 0 until they happen: a rate needs a beginning, and alerts ask for these.
@@ -281,8 +292,16 @@ class Metrics:
         """Count an alert. `kind` is one of a fixed list of names."""
         self._alerts.labels(kind).inc()
 
-    def index_size(self, vectors: int) -> None:
-        self.gauges.index(vectors)
+    def index_size(self, vectors: int, scopes: Mapping[str, int], size: int) -> None:
+        """Set the size of the index: questions, scopes by state, and bytes in memory."""
+        self.gauges.index(vectors, scopes, size)
+
+    def scope_loaded(self, seconds: float) -> None:
+        """Count a scope of the index that was loaded into memory."""
+        self._scope_seconds.observe(seconds)
+
+    def scope_evicted(self) -> None:
+        self._scopes_evicted.inc()
 
     def embedder_left(self, questions: int) -> None:
         self.gauges.embedder_left(questions)

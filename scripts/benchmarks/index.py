@@ -8,7 +8,10 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import json
 import statistics
+import subprocess
+import sys
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
@@ -40,11 +43,42 @@ Cpu = Callable[[], float]  # seconds used so far
 
 def measure(run: Run) -> list[dict[str, Any]]:
     return [
-        one
-        for count in run.vectors
-        for scopes in run.scopes
-        for one in asyncio.run(_compared(count, scopes, run.folder))
+        *(
+            one
+            for count in run.vectors
+            for scopes in run.scopes
+            for one in asyncio.run(_compared(count, scopes, run.folder))
+        ),
+        *_under_a_limit(),
     ]
+
+
+def _under_a_limit() -> list[dict[str, Any]]:
+    """Measure loads of scopes, and the memory of 200,000 questions in 5,000 scopes."""
+    found = []
+    for questions in (1_000, 20_000):
+        took = _process("loads", questions)
+        found += [
+            row(f"load a scope of {questions:,} questions", took["load_s"] * 1e3, "ms"),
+            row("  at most without a turn of the event loop", took["late_s"] * 1e3, "ms"),
+        ]
+    for limit in (0, 50_000_000):
+        took = _process("memory", 5_000, 40, limit)
+        name = f"limit of {limit / 1e6:.0f} MB" if limit else "no limit"
+        found += [
+            row(f"200,000 in 5,000 scopes, {name}: memory", took["resident"] / 1e6, "MB"),
+            row("  as the index says", took["said"] / 1e6, "MB"),
+            row("  scopes in memory", took["loaded"]),
+            row("  reading the snapshot", took["open_s"], "s"),
+        ]
+    return found
+
+
+def _process(*words: str | int) -> dict[str, float]:
+    command = [sys.executable, "-m", "scripts.benchmarks.processes.scopes", *map(str, words)]
+    shown = subprocess.run(command, capture_output=True, text=True, check=True)
+    figures: dict[str, float] = json.loads(shown.stdout)
+    return figures
 
 
 async def _compared(count: int, scopes: int, folder: Path) -> list[dict[str, Any]]:

@@ -95,7 +95,9 @@ def test_everything_else_is_counted_where_it_belongs() -> None:
     metrics.swallowed("put")
     metrics.swallowed("put")
     metrics.dropped("journal", 7)
-    metrics.index_size(8)
+    metrics.index_size(8, {"loaded": 2, "unloaded": 1}, 9_000)
+    metrics.scope_loaded(0.02)
+    metrics.scope_evicted()
     seen = scraped(metrics)
     assert seen["cacheserver_tokens_total"] == {
         ("input",): 1,
@@ -110,6 +112,10 @@ def test_everything_else_is_counted_where_it_belongs() -> None:
     assert above_zero(seen["cacheserver_swallowed_total"]) == {("put",): 2}
     assert above_zero(seen["cacheserver_dropped_total"]) == {("journal",): 7}
     assert seen["cacheserver_index_vectors"] == {(): 8}
+    assert seen["cacheserver_index_scopes"] == {("loaded",): 2, ("unloaded",): 1}
+    assert seen["cacheserver_memory_bytes"] == {("index",): 9_000}
+    assert seen["cacheserver_index_load_seconds_count"] == {(): 1}
+    assert seen["cacheserver_index_evictions_total"] == {(): 1}
 
 
 def test_two_servers_in_one_process_count_apart() -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from cacheserver.cache.semantic_index.faiss_index import FaissIndex
 from cacheserver.cache.semantic_index.port import IndexKind, SemanticIndex
+from cacheserver.cache.semantic_index.scope_limit import Loading
 from cacheserver.cache.semantic_index.server import open_server
 from cacheserver.cache.semantic_index.vector_sets import VectorSets
 from cacheserver.core.errors import SettingsError, StoreError
@@ -38,6 +39,7 @@ class IndexFactory:
         dim: int,
         embedder_id: str,
         clock: Callable[[], float],
+        loading: Loading,
     ) -> None:
         self._store = store
         self._options = options
@@ -45,6 +47,7 @@ class IndexFactory:
         self._dim = dim
         self._embedder_id = embedder_id
         self._clock = clock
+        self._loading = loading
 
     def make(self, kind: IndexKind) -> SemanticIndex:
         """Return an index, not opened yet. Raises `SettingsError` if it cannot be used."""
@@ -55,6 +58,7 @@ class IndexFactory:
                 path=self._snapshot,
                 clock=self._clock,
                 coat=self._store.sealer.files,
+                loading=self._loading,
             )
         if self._store.sealer.on:
             raise SettingsError(

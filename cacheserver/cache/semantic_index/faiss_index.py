@@ -1,6 +1,7 @@
 """Index in this process: FAISS, with a snapshot on disk for a faster start.
 
-Its coroutines that a request awaits never yield: a search is a call of a function.
+Its coroutines that a request awaits do not yield while the scope is in memory: a search is a call
+of a function. The snapshot has the vectors of the scopes in memory, and the names of all others.
 """
 
 from __future__ import annotations
@@ -11,9 +12,13 @@ from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import Final
 
+from cacheserver.cache.semantic_index import unloaded
+from cacheserver.cache.semantic_index.port import ScopeCounts
+from cacheserver.cache.semantic_index.scope_limit import Loading, ScopeLimit
 from cacheserver.core.errors import StoreError
 from cacheserver.index import snapshot
 from cacheserver.index.errors import SnapshotRefused
+from cacheserver.index.memory import give_back
 from cacheserver.index.models import Vectors
 from cacheserver.index.partition import Match
 from cacheserver.index.vectors import VectorIndex
@@ -37,9 +42,15 @@ class FaissIndex:
         path: Path,
         clock: Callable[[], float],
         coat: FileFilter | None = None,
+        loading: Loading | None = None,
     ) -> None:
-        """`path`: of the snapshot, which is written and read through `coat`."""
-        self.vectors = VectorIndex(dim)
+        """`path`: of the snapshot, which is written and read through `coat`.
+
+        `loading`: how scopes are loaded when they are asked; None: all stay in memory.
+        """
+        self._loading = loading
+        self._scopes = ScopeLimit(VectorIndex(dim), loading)
+        self._evicted = 0  # evictions when memory was given back last
         self._dim = dim
         self._embedder_id = embedder_id
         self._path = path
@@ -47,11 +58,22 @@ class FaissIndex:
         self._coat = coat
         self._changed = False  # since the last snapshot
 
+    @property
+    def vectors(self) -> VectorIndex:
+        """Return the vectors that are in memory."""
+        return self._scopes.vectors
+
+    @property
+    def scopes(self) -> ScopeCounts:
+        return self._scopes.counts()
+
     def __len__(self) -> int:
-        return len(self.vectors)
+        return len(self.vectors) + len(self._scopes.unloaded)
 
     async def open(self) -> None:
-        self.vectors = await asyncio.to_thread(self._from_snapshot)
+        await self._scopes.close()
+        self._scopes = await asyncio.to_thread(self._from_snapshot)
+        self._scopes.evict()
         # With encryption on, a snapshot from before it is replaced.
         self._changed = self._coat is not None
 
@@ -62,39 +84,47 @@ class FaissIndex:
         return
 
     async def search(self, scope: str, vector: Vectors, k: int, now: float) -> list[Match]:
+        while scope in self._scopes.unloaded:  # of another object, if it was opened anew
+            await self._scopes.load(scope)
         try:
-            return self.vectors.search(scope, vector, k, now)
+            return self._scopes.vectors.search(scope, vector, k, now)
         except (RuntimeError, AssertionError, MemoryError) as error:  # what FAISS raises
             raise StoreError(f"the index failed: {type(error).__name__}") from error
 
     async def add(self, id: str, scope: str, vector: Vectors, expires_at: float) -> None:
-        self.vectors.add(id, scope, vector, expires_at)
+        self._scopes.add(id, scope, vector, expires_at)
         self._changed = True
 
     async def remove(self, id: str, scope: str) -> bool:
-        return self.vectors.remove(id)
+        return self._scopes.remove(id, scope)
 
     async def holds(self, id: str, scope: str) -> bool:
-        return id in self.vectors
+        return self._scopes.holds(id, scope)
 
     async def names(self) -> set[str]:
-        return set(self.vectors.ids())
+        return await self._scopes.names()
 
     async def next_page(self) -> list[tuple[str, str]]:
-        return []  # the view is restored from the store at each start
+        """Return some of what is not in memory: what is, is met, or expires."""
+        return self._scopes.unloaded.next_page()
 
     async def discard(self, names: Collection[str]) -> int:
         """Remove these ids, in memory too; what is removed is in no later snapshot."""
         gone = sum(self.vectors.remove(name) for name in names)
+        gone += await self._scopes.discard(names)
         await asyncio.to_thread(self.vectors.compact)
         self._changed = True
         return gone
 
     async def tend(self) -> None:
-        """Drop expired vectors and retrain grown partitions."""
+        """Drop expired vectors, retrain grown partitions, and evict what exceeds the limit."""
         if self.vectors.expire(self._clock()):
             self._changed = True
+        self._scopes.evict()
         await asyncio.to_thread(self.vectors.maintain)
+        if self._evicted != self._scopes.evictions:
+            self._evicted = self._scopes.evictions
+            await asyncio.to_thread(give_back)
 
     async def save(self) -> None:
         """Write the snapshot if anything changed since the last one."""
@@ -106,27 +136,39 @@ class FaissIndex:
             self._path,
             self.vectors,
             embedder_id=self._embedder_id,
+            extra=unloaded.write(self._scopes.unloaded.copy()),
             coat=self._coat,
         )
 
     async def wipe(self) -> None:
-        self.vectors = VectorIndex(self._dim)
+        await self._scopes.close()
+        self._scopes = ScopeLimit(VectorIndex(self._dim), self._loading)
         self._changed = False
         await asyncio.to_thread(self._path.unlink, missing_ok=True)
 
     async def close(self) -> None:
-        return
+        await self._scopes.close()
 
-    def _from_snapshot(self) -> VectorIndex:
-        """Return what the snapshot holds; an empty index if there is none that can be used."""
+    def _from_snapshot(self) -> ScopeLimit:
+        """Return what the snapshot holds; nothing if there is none that can be used."""
         try:
-            return snapshot.load(
+            found = snapshot.load(
                 self._path,
                 embedder_id=self._embedder_id,
                 dim=self._dim,
                 coat=self._coat,
-            ).index
-        except SnapshotRefused as refused:
+                limit=self._scopes.limit_bytes,
+            )
+            names = unloaded.read(found.extra)
+        except (SnapshotRefused, ValueError) as refused:
             if self._path.exists():
                 logger.warning("the index snapshot is not used: %s", refused)
-            return VectorIndex(self._dim)
+            return ScopeLimit(VectorIndex(self._dim), self._loading)
+        scopes = ScopeLimit(found.index, self._loading)
+        if self._loading is not None:  # else the store gives what is lacking
+            in_memory = found.index.scopes()  # one that was loaded while this was written is both
+            names.update({scope: unloaded.pack_all(ids) for scope, ids in found.left.items()})
+            for scope, packed in names.items():
+                if scope not in in_memory:
+                    scopes.unloaded.put(scope, packed)
+        return scopes

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection
 
-from cacheserver.cache.semantic_index.port import IndexKind, SemanticIndex
+from cacheserver.cache.semantic_index.port import IndexKind, ScopeCounts, SemanticIndex
 from cacheserver.index.models import Vectors
 from cacheserver.index.partition import Match
 
@@ -35,6 +35,10 @@ class Pair:
     @property
     def failing(self) -> bool:
         return self.old.failing or self.new.failing
+
+    @property
+    def scopes(self) -> ScopeCounts | None:
+        return self.old.scopes or self.new.scopes
 
     def __len__(self) -> int:
         return len(self.old)

@@ -7,12 +7,27 @@ An id is an entry's, 32 hexadecimal digits, with the fingerprint behind it.
 from __future__ import annotations
 
 from collections.abc import Collection
+from dataclasses import dataclass
 from typing import Literal, Protocol, TypeAlias
 
 from cacheserver.index.models import Vectors
 from cacheserver.index.partition import Match
 
 IndexKind: TypeAlias = Literal["faiss", "vector-sets"]
+
+
+class ScopeLoading(Exception):
+    """Raised by a search in a scope that is being loaded, and is not in memory yet."""
+
+
+@dataclass(frozen=True, slots=True)
+class ScopeCounts:
+    """Scopes in memory, all that are known, and about how many bytes those in memory take."""
+
+    loaded: int
+    known: int
+    bytes: int
+    limit_bytes: int | None = None
 
 
 class SemanticIndex(Protocol):
@@ -40,6 +55,10 @@ class SemanticIndex(Protocol):
     @property
     def failing(self) -> bool: ...
 
+    @property
+    def scopes(self) -> ScopeCounts | None:
+        """Return what is in the memory of this process; None if nothing is."""
+
     def __len__(self) -> int: ...
 
     async def open(self) -> None:
@@ -51,7 +70,10 @@ class SemanticIndex(Protocol):
     async def set_full(self) -> None: ...
 
     async def search(self, scope: str, vector: Vectors, k: int, now: float) -> list[Match]:
-        """Return up to `k` neighbours in the scope, best first, the newer of two equals first."""
+        """Return up to `k` neighbours in the scope, best first, the newer of two equals first.
+
+        Raises `ScopeLoading` if its vectors are not in memory in time: ask again.
+        """
 
     async def add(self, id: str, scope: str, vector: Vectors, expires_at: float) -> None:
         """Add a unit vector, in the place of any with the same id."""

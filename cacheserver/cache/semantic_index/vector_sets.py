@@ -69,6 +69,7 @@ class VectorSets:
     spare: Final = _SPARE
     lasts: Final = True
     follows: Final = False  # the server that stores an entry adds it for all
+    scopes: Final = None
 
     def __init__(
         self,

@@ -5,8 +5,10 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
+from collections.abc import Mapping
 from typing import Protocol
 
+from cacheserver.cache.semantic_index.port import ScopeCounts
 from cacheserver.cache.store.decision_log import DecisionLog
 from cacheserver.cache.store.semantic import SemanticEntries
 from cacheserver.core.background import one_round
@@ -17,7 +19,7 @@ from cacheserver.storage.sealer import Sealer
 
 
 class Metrics(Protocol):
-    def index_size(self, vectors: int) -> None: ...
+    def index_size(self, vectors: int, scopes: Mapping[str, int], size: int) -> None: ...
     def swallowed(self, site: str) -> None: ...
     def dropped(self, buffer: str, count: int = 1) -> None: ...
 
@@ -51,7 +53,9 @@ async def keep(
     saved_at, seen = time.monotonic(), (0, 0, 0, 0)
     while True:
         await asyncio.sleep(_TEND_S)
-        metrics.index_size(len(semantic.index))
+        scopes = semantic.index.scopes or ScopeCounts(0, 0, 0)
+        states = {"loaded": scopes.loaded, "unloaded": scopes.known - scopes.loaded}
+        metrics.index_size(len(semantic.index), states, scopes.bytes)
         seen = report(semantic, decision_log, metrics, seen)
         try:
             with one_round():

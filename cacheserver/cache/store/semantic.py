@@ -7,6 +7,7 @@ when it is met. So the index may lag behind Redis, but adds nothing to it.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -14,7 +15,7 @@ from dataclasses import replace
 import numpy as np
 import numpy.typing as npt
 
-from cacheserver.cache.semantic_index.port import SemanticIndex
+from cacheserver.cache.semantic_index.port import ScopeLoading, SemanticIndex
 from cacheserver.cache.store.entries import Entries
 from cacheserver.cache.store.index_upkeep.view import Counts, IndexView
 from cacheserver.cache.store.stored_entry import Replaced, Stored, Together, no_keys
@@ -29,6 +30,7 @@ from cacheserver.index.errors import (
     TooLong,
     Unreadable,
 )
+from cacheserver.index.partition import Match
 from cacheserver.matching.cosine_scale import CosineScale
 from cacheserver.matching.question_text import is_normal
 
@@ -119,6 +121,9 @@ class SemanticEntries(IndexView):
                 if asked is not None and (own := await self.entries.get(asked)) is not None:
                     return Near(skipped="degraded", exact=own)
                 raise
+            except ScopeLoading:
+                own = own if asked is None else await self.entries.get(asked)
+                return Near(skipped="warming", vector=vector, exact=own)
             refs = [_unname(match.id) for match in matches]
             if index.spare:
                 read, cosines = await self._with_cosines(refs, vector, beside, asked)
@@ -184,7 +189,10 @@ class SemanticEntries(IndexView):
     async def has_questions(self, tenant: str, scope: str) -> bool:
         """Return True if a question of the tenant's is stored in a scope. Raises `StoreError`."""
         nowhere = np.zeros(self._dim, np.float32)  # as near to one as to another
-        matches = await self.index.search(scope, nowhere, _SAMPLE, self._clock())
+        matches: Sequence[Match] | None = None
+        while matches is None:
+            with contextlib.suppress(ScopeLoading):  # whoever asks this waits
+                matches = await self.index.search(scope, nowhere, _SAMPLE, self._clock())
         found = await self.entries.grouped([_unname(match.id) for match in matches])
         return any(stored is not None and stored.entry.tenant == tenant for stored in found)
 

@@ -26,7 +26,7 @@ def as_another_server(house: House) -> None:
     house.parts.entries.entries.seen = Seen()
     index = house.parts.entries.index
     assert isinstance(index, FaissIndex)
-    index.vectors = VectorIndex(index.vectors.dim)
+    index._scopes.vectors = VectorIndex(index.vectors.dim)
 
 
 def test_a_fingerprint_is_seen_once_it_was_added() -> None:

@@ -143,7 +143,7 @@ async def _room(sizes: StoreSizes) -> dict[str, Any]:
 
 def _index(parts: Components) -> dict[str, Any]:
     index = parts.index_move.as_json()
-    facts = {"kind": index["kind"], "questions": index["vectors"]}
+    facts = {"kind": index["kind"], "questions": index["vectors"], "scopes": index["scopes"]}
     if not parts.entries.ready:
         do = "Wait: after a start the index is read within seconds. Exact hits are served."
         return check("index", "degraded", "it is being read", do, **facts)

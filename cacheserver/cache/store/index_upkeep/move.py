@@ -74,6 +74,7 @@ class IndexMove:
             "kind": index.kind,
             "vectors": len(index),
             "failing": index.failing,
+            "scopes": None if index.scopes is None else asdict(index.scopes),
             "incomplete": self.view.incomplete,
             **asdict(self.progress),
         }

@@ -136,7 +136,9 @@ def _measure(args: argparse.Namespace) -> None:
             args.vectors,
             scopes=args.scopes,
             simulate=args.simulate is not None,
-            figures=json.loads(Path(args.simulate).read_text())["scale"] if args.simulate else None,
+            figures=json.loads(Path(args.simulate).read_text()).get("scale", [])
+            if args.simulate
+            else None,
         )
         for name in args.part or _PARTS:
             began = time.monotonic()

@@ -16,6 +16,7 @@ from scripts.chaos_run import disk, schedule
 from scripts.chaos_run.cluster import ClusterStore
 from scripts.chaos_run.history import Fault, History
 from scripts.chaos_run.meanwhile import Meanwhile
+from scripts.chaos_run.network import Network
 from scripts.chaos_run.processes import Claude, OwnStore, Server
 from scripts.chaos_run.proxy import Proxy
 from scripts.chaos_run.schedule import Planned
@@ -44,16 +45,18 @@ class Faults:
         store: OwnStore | None,
         cluster: ClusterStore | None = None,
         lines: Sequence[StoreLine] = (),
+        networks: Sequence[Network] = (),
         meanwhile: Meanwhile,
         seed: int,
     ) -> None:
-        """`lines` are those of the servers to their store, in their order.
+        """`lines` are those of the servers to their store, in their order; so are `networks`.
 
         `meanwhile` makes changes while several servers meet a fault.
         """
         self._history = history
         self._servers = servers
         self._lines = lines
+        self._networks = networks
         self._cluster = cluster
         self._meanwhile = meanwhile
         self._claude = claude
@@ -148,6 +151,14 @@ class Faults:
                     await asyncio.sleep(schedule.LAPSES_S)
                     line.mode = SLOW
                     await asyncio.sleep(planned.for_s)
+            case schedule.PARTITION:
+                network = self._networks[self._servers.index(server)]
+                async with self._met(planned.kind, server):
+                    network.cut()
+                    try:
+                        await asyncio.sleep(planned.for_s)
+                    finally:
+                        network.mend()
             case kind:
                 mode = kind.removesuffix("-line")
                 async with self._met(kind, server), self._line(server, mode):

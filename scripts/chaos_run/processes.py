@@ -13,12 +13,14 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import BinaryIO
 
 import httpx2
 
 from cacheserver.embedded.process import find_server
+from scripts.chaos_run.network import Network
 
 ROOT = Path(__file__).resolve().parents[2]
 START_S = 60.0  # a start reads two models; on a busy machine that takes its time
@@ -124,8 +126,12 @@ class Server(Process):
         *,
         shim: Path | None = None,
         number: int = 0,
+        network: Network | None = None,
     ) -> None:
-        """`number` tells servers on one store apart, from 1; 0: it is the only one."""
+        """`number` tells servers on one store apart, from 1; 0: it is the only one.
+
+        `network` is what it runs in, None: this machine's.
+        """
         folder.mkdir(parents=True, exist_ok=True)
         self.number = number
         self.data = folder / "data"
@@ -138,13 +144,24 @@ class Server(Process):
         env |= {"PYTHONPATH": str(ROOT), "OPENBLAS_NUM_THREADS": "1"}
         if shim is not None:
             env |= {"LD_PRELOAD": str(shim), "BAD_DISK": str(self.disk)}
-        super().__init__(
-            [sys.executable, "-m", "cacheserver.cli", "serve"], env, folder / "server.log"
-        )
+        command = [sys.executable, "-m", "cacheserver.cli"]
+        if network is not None:
+            command = [*network.prefix, *command]
+            env |= {"CACHESERVER_HOST": network.server, "NO_PROXY": "*"}
+        self._tenant = [*command, "key", "create", "--tenant"]
+        super().__init__([*command, "serve"], env, folder / "server.log")
         self.url = ""
 
     async def serve(self) -> None:
-        self.url = await self.start(r"(?<=serving on )http://\S+|http://127\.0\.0\.1:\d+(?=\D)")
+        self.url = await self.start(r"(?<=Listening on )http://\S+(?=\s)")
+
+    async def create_key(self, tenant: str) -> None:
+        """Create a first key by the command: without one a server listens on loopback only."""
+        command = [*self._tenant, tenant]
+        run = partial(subprocess.run, env=self.env, capture_output=True, text=True, cwd=ROOT)
+        done = await asyncio.to_thread(run, command)
+        if done.returncode:
+            raise DidNotStart(done.stderr[-2_000:])
 
     async def ready(self, http: httpx2.AsyncClient, within_s: float) -> float | None:
         """Wait until `/readyz` is 200; how long that took, None where it was not in time."""

@@ -7,6 +7,7 @@ import contextlib
 import json
 import random
 import re
+import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
@@ -37,7 +38,8 @@ class Proxy:
 
     @asynccontextmanager
     async def url(self) -> AsyncIterator[str]:
-        server = await asyncio.start_server(self._serve, "127.0.0.1", 0)
+        """Yield its address. It listens on all of this machine's: servers may be behind links."""
+        server = await asyncio.start_server(self._serve, "", 0, family=socket.AF_INET)
         try:
             yield f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
         finally:

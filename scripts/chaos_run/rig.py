@@ -7,7 +7,7 @@ import contextlib
 import re
 import signal
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import AsyncExitStack, ExitStack
 from pathlib import Path
 
@@ -27,10 +27,12 @@ from scripts.chaos_run.cluster import ClusterStore
 from scripts.chaos_run.faults import Faults
 from scripts.chaos_run.history import History, Sample
 from scripts.chaos_run.meanwhile import Meanwhile
+from scripts.chaos_run.network import Network, NoNamespaces, networks
 from scripts.chaos_run.operator import Operator
 from scripts.chaos_run.processes import ROOT, Claude, OwnStore, Server
 from scripts.chaos_run.proxy import Proxy
-from scripts.chaos_run.store_line import StoreLine
+from scripts.chaos_run.store_line import Store, StoreLine
+from tests.redis_clusters import HOST
 
 TENANTS = ("one", "two", "three")
 THRIFTY = "thrifty"
@@ -70,6 +72,7 @@ class Rig:
         """`count` servers; several share one store that is none of theirs, or a cluster."""
         self.history = history
         self._clustered = clustered
+        self.networks: list[Network] = []  # of the servers, in their order; none: this machine's
         self._count = count
         self.skipped: dict[str, str] = {}
         self.scale = 1.0
@@ -86,13 +89,10 @@ class Rig:
         self.history.passed = self.proxy.passed
         self.proxy.port = await self.claude.serve()
         settings = _settings(await stack.enter_async_context(self.proxy.url()))
-        lines = await self._start_store(stack, own=own_store)
-        if lines:
-            self.servers = []
-            for number, line in enumerate(lines, start=1):
-                own = settings | {"redis_url": await stack.enter_async_context(line.url())}
-                folder = self._folder / f"server-{number}"
-                self.servers.append(Server(folder, own, number=number))
+        stores = await self._start_store(stack, own=own_store)
+        lines: list[StoreLine] = []
+        if self._count > 1:
+            lines = await self._start_lines(stack, stores, settings)
         elif self.store is not None:
             self.servers = [Server(self._folder, settings | {"redis_url": self.store.url})]
         else:
@@ -125,18 +125,16 @@ class Rig:
             store=self.store,
             cluster=self.cluster,
             lines=lines,
+            networks=self.networks,
             meanwhile=Meanwhile(self.caller, self.apart, seed=self._seed),
             seed=self._seed,
         )
         self.scale = await self._calibrate(self.tenants[0])
         return ready
 
-    async def _start_store(self, stack: AsyncExitStack, *, own: bool) -> list[StoreLine]:
-        """Start a store that is none of the servers', if there is to be one.
-
-        Returns a line to it for each of several servers.
-        """
-        stores: list[Path | int] = []
+    async def _start_store(self, stack: AsyncExitStack, *, own: bool) -> list[Store]:
+        """Start a store that is none of the servers', if there is to be one; where it listens."""
+        stores: list[Store] = []
         if self._clustered:
             nodes = stack.enter_context(ExitStack())
             self.cluster = ClusterStore(self.history, nodes)
@@ -152,9 +150,35 @@ class Rig:
         if stores:
             reason = "the store is not the server's own"
             self.skipped |= dict.fromkeys(schedule.EMBEDDED_ONLY, reason)
-        if self._count == 1:
-            return []
-        return [StoreLine(*stores, seed=self._seed + n) for n in range(1, self._count + 1)]
+        return stores
+
+    async def _start_lines(
+        self, stack: AsyncExitStack, stores: Sequence[Store], settings: Mapping[str, str]
+    ) -> list[StoreLine]:
+        """Prepare several servers; return the line of each to the store.
+
+        Each runs in a network namespace where there can be some.
+        """
+        self.servers, lines = [], []
+        try:
+            self.networks += networks(self._count, stack.enter_context(ExitStack()))
+        except NoNamespaces as error:
+            reason = f"no network namespaces, so lines are cut by a proxy only: {error}"
+            self.skipped[schedule.PARTITION] = reason
+        for number in range(1, self._count + 1):
+            network = self.networks[number - 1] if self.networks else None
+            host, own = HOST, dict(settings)
+            if network is not None:
+                host = network.store
+                own["upstream"] = settings["upstream"].replace(HOST, network.claude)
+            line = StoreLine(*stores, seed=self._seed + number, host=host)
+            own["redis_url"] = await stack.enter_async_context(line.url())
+            folder = self._folder / f"server-{number}"
+            self.servers.append(Server(folder, own, number=number, network=network))
+            lines.append(line)
+        if self.networks:
+            await self.servers[0].create_key(TENANTS[0])
+        return lines
 
     @property
     def everyone(self) -> list[Tenant]:

@@ -10,11 +10,12 @@ HARD = (
     *("kill-server", "kill-store", "stop-server", "stop-store", "slow-disk", "full-disk"),
     *("kill-slow", "restart", "zero-tail", "torn-tail", "damaged-snapshot", "lost-snapshot"),
 )
+PARTITION = "partition"  # the network between one server and the store is cut
 # Where several servers share a store. The lines are those to the store: of one server, but for
 # `drop-lines`, which ends the connections of all.
 LINES = (
     *("cut-line", "hold-line", "deaf-line", "mute-line", "slow-line", "drop-lines"),
-    *("stop-and-cut", "lapse-line"),
+    *("stop-and-cut", "lapse-line", PARTITION),
 )
 SEVERAL = (*LINES, "stop-others")
 # Of the primary that has the servers' keys, where their store is a cluster.

@@ -37,9 +37,10 @@ Store: TypeAlias = Path | int  # a socket, or the port of a node of a cluster
 class StoreLine:
     """Passes bytes between a server and its store, as `mode` lets it."""
 
-    def __init__(self, *stores: Store, seed: int) -> None:
-        """`stores` is a socket, or the ports of all nodes of a cluster."""
+    def __init__(self, *stores: Store, seed: int, host: str = HOST) -> None:
+        """`stores` is a socket, or the ports of all nodes of a cluster. The line is at `host`."""
         self._stores = stores
+        self._host = host
         self._draw = random.Random(f"line {seed}")
         self._mode = ""
         self._only: Store | None = None
@@ -78,14 +79,14 @@ class StoreLine:
         async with AsyncExitStack() as stack:
             at: list[int] = []
             for store in self._stores:
-                server = await asyncio.start_server(partial(self._serve, store), HOST, 0)
+                server = await asyncio.start_server(partial(self._serve, store), self._host, 0)
                 stack.callback(server.close)
                 at.append(server.sockets[0].getsockname()[1])
                 if isinstance(store, int):
                     self._ports[b"%d" % store] = b"%d" % at[-1]
             try:
                 scheme = "redis+cluster" if self._ports else "redis"
-                yield f"{scheme}://{','.join(f'{HOST}:{port}' for port in at)}"
+                yield f"{scheme}://{','.join(f'{self._host}:{port}' for port in at)}"
             finally:
                 self.mode = CUT
                 ends = [task for _, task in self._open.values() if task is not None]
@@ -163,10 +164,17 @@ class StoreLine:
             changed.cancel()
 
     def _rename(self, data: bytes) -> bytes:
-        """Return data with the ports of this line; each is as long as the one that it replaces."""
+        """Return data with the addresses of this line, as long as those that they replace."""
         if not self._ports:
             return data
-        return _ADDRESS.sub(lambda found: _HOST + self._ports.get(found[1], found[1]), data)
+        here = f"{self._host}:".encode()
+        assert len(here) == len(_HOST)
+
+        def renamed(found: re.Match[bytes]) -> bytes:
+            port = self._ports.get(found[1])
+            return found[0] if port is None else here + port
+
+        return _ADDRESS.sub(renamed, data)
 
 
 def _begun(data: bytearray) -> int:

@@ -178,7 +178,7 @@ async def run(
             loop.add_signal_handler(signum, server.handle_exit, signum, None)
         lines = list(_greeting(settings, parts, listener))
         if worker is not None:
-            await worker.ready(lines)
+            await worker.ready(lines, parts.entries.restored)
         listener.listen()  # who reads the address may connect at once
         for line in lines:
             announce(line)

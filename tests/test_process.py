@@ -67,9 +67,12 @@ class Server:
 
 
 @contextmanager
-def server(data_dir: Path, **settings: str) -> Iterator[Server]:
+def server(data_dir: Path, *, code: str = "", **settings: str) -> Iterator[Server]:
+    """`code` runs before the command, in its process."""
     env = environment(data_dir, **{"upstream": "simulated", **settings})
-    command = [sys.executable, "-m", "cacheserver.cli", "serve"]
+    command = [sys.executable, "-c", f"{code}\nfrom cacheserver.cli import main\nmain(['serve'])"]
+    if not code:
+        command = [sys.executable, "-m", "cacheserver.cli", "serve"]
     process = subprocess.Popen(command, env=env, stderr=subprocess.PIPE, text=True)
     assert process.stderr is not None
     try:

@@ -86,6 +86,8 @@ def _checks(args: argparse.Namespace, line: CommandLine) -> Iterator[Check]:
 
     where = "the environment" if args.config is None else f"the environment and {args.config}"
     yield ok("settings", f"read from {where}")
+    if settings.workers > 1:
+        yield machine.check_workers(settings.workers)
     yield machine.check_data_dir(settings.data_dir)
     yield from asyncio.run(parts.check_store(settings))
     yield asyncio.run(parts.check_model(settings))

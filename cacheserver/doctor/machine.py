@@ -46,6 +46,17 @@ def check_installation() -> Check:
     return ok("install", found)
 
 
+def check_workers(workers: int) -> Check:
+    """Check that there is a core for each server process."""
+    cores = os.cpu_count() or 1
+    if hasattr(os, "sched_getaffinity"):  # fewer, where others have the rest
+        cores = len(os.sched_getaffinity(0))
+    found = f"{workers} workers on {cores} cores"
+    if workers > cores:
+        return warning("workers", found, f"set `CACHESERVER_WORKERS` to {cores} or less")
+    return ok("workers", found)
+
+
 def check_data_dir(folder: Path) -> Check:
     """Check that data can be written, and that there is room for more."""
     place = folder

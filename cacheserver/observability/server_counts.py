@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 from typing import Any, Protocol
@@ -25,8 +26,11 @@ class Worker(Protocol):
     def place(self) -> Path:
         """Return where the first worker listens to the others."""
 
-    async def ready(self, lines: Sequence[str]) -> None:
-        """Say that this worker may serve, with lines for the user; return once all may."""
+    async def ready(self, lines: Sequence[str], restored: asyncio.Event) -> None:
+        """Say that this worker may serve, with lines for the user; return once all may.
+
+        One that joins others which serve waits for `restored` first, within a bound.
+        """
 
     def reply(self, topic: str, answer: Callable[[], Awaitable[Any]]) -> None:
         """Have `answer` called when another worker asks all for a topic."""

@@ -9,6 +9,7 @@ import pickle
 import signal
 import socket
 import sys
+from asyncio import FIRST_COMPLETED
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -27,6 +28,7 @@ from cacheserver.workers.event_loop import loop_factory
 # What the two ends say, beside the topics.
 READY, LISTEN, FAILED, DISK = "ready", "listen", "failed", "disk"
 
+_RESTORE_S = 60.0  # a million vectors are read in 10 s; an embedder may be away for longer
 _WAIT_S = 5.0  # for the parent, which waits less for each worker
 
 logger = logging.getLogger("cacheserver.workers.process")  # not `__main__`, as it is run
@@ -41,6 +43,7 @@ class WorkerStart:
     store: StoreServer
     has_disk: bool
     place: Path  # where the first listens to the others
+    again: bool  # in the place of one that has ended: the others serve
 
 
 @dataclass(slots=True)
@@ -59,12 +62,22 @@ class WorkerEnd:
     number: int
     place: Path
     disk: StoreDisk
+    again: bool
     channel: Channel = field(init=False)
     answers: dict[str, Callable[[], Awaitable[Any]]] = field(default_factory=dict)
     may_listen: asyncio.Event = field(default_factory=asyncio.Event)
 
-    async def ready(self, lines: Sequence[str]) -> None:
-        """Say that this worker is ready, with what a user reads; return once all are."""
+    async def ready(self, lines: Sequence[str], restored: asyncio.Event) -> None:
+        """Say that this worker is ready, with what a user reads; return once all are.
+
+        In the place of one that has ended it waits until similar questions are found: the others
+        serve meanwhile. A parent that stops lets it listen.
+        """
+        if self.again:
+            waits = [asyncio.create_task(one.wait()) for one in (restored, self.may_listen)]
+            await asyncio.wait(waits, timeout=_RESTORE_S, return_when=FIRST_COMPLETED)
+            for one in waits:
+                one.cancel()
         self.channel.say(READY, list(lines))
         await self.may_listen.wait()
 
@@ -103,7 +116,7 @@ class WorkerEnd:
 
 async def work(start: WorkerStart, listener: socket.socket, line: socket.socket) -> None:
     """Serve until told to stop, or until the parent has gone."""
-    end = WorkerEnd(start.number, start.place, StoreDisk())
+    end = WorkerEnd(start.number, start.place, StoreDisk(), start.again)
     end.channel = Channel(line, answer=end.answer, heard=end.heard)
     await end.channel.open()
     hearing = asyncio.create_task(_hear(end), name="worker:parent")

@@ -34,6 +34,7 @@ from cacheserver.workers.channel import Channel
 from cacheserver.workers.process import WorkerStart
 
 _LOOK_S: Final = 5.0  # between looks at the counts: a worker that is killed takes so much with it
+_SILENT: Final = 6  # looks without an answer, 42 s: a worker that hangs; gunicorn's `timeout` is 30
 _WAIT_S: Final = 2.0  # for a worker: with a queue of requests it takes its time
 _CHECK_S: Final = 4.0  # for its checks, some of which wait for the store
 _DISK_S: Final = 1.0  # as often as the store's files are synced
@@ -56,6 +57,7 @@ class _Worker:
     since: float = 0.0  # Unix seconds
     restarts: int = 0
     counts: Families = field(default_factory=list)  # of the process, as of the last look
+    silent: int = 0  # looks without an answer
     failure: CacheServerError | None = None
     sync_failures: int = 0  # of the store, that this worker or one before it was told of
     sync_failures_before: int = 0  # of those, told before this process: each is counted once
@@ -207,7 +209,7 @@ class Supervisor:
                 started.kill()
                 await started.wait()
             await end(listening)
-            worker.channel, worker.is_ready = None, False
+            worker.channel, worker.is_ready, worker.silent = None, False, 0
             _drop_listener(worker)
             self._ended = exported(merged([self._ended, counted(worker.counts)]))
             worker.counts = []
@@ -220,7 +222,9 @@ class Supervisor:
             server.url, server.prefix, server.tls, server.replicas, None, tuple(server.repairs)
         )
         has_disk = server.sync is not None
-        return WorkerStart(number, self._settings, plain, has_disk, self._place)
+        return WorkerStart(
+            number, self._settings, plain, has_disk, self._place, again=self._serving
+        )
 
     def _heard(self, worker: _Worker, topic: str, value: Any) -> None:
         if topic == process.FAILED:
@@ -297,7 +301,8 @@ class Supervisor:
 
         async def look(one: _Worker) -> None:
             # Kept at once: once others have answered, another process may be in this place.
-            one.counts = await self._asked(one, FAMILIES) or one.counts
+            if (found := await self._asked(one, FAMILIES)) is not None:
+                one.counts, one.silent = found, 0
 
         await asyncio.gather(*(look(one) for one in self._workers))
 
@@ -312,7 +317,20 @@ class Supervisor:
     async def _look(self) -> None:
         while True:
             await asyncio.sleep(_LOOK_S)
+            for one in self._workers:
+                one.silent += one.is_ready
             await self._count()
+            for one in self._workers:
+                if one.silent >= _SILENT and not self._stopping.is_set():
+                    self._end_hung(one)
+
+    def _end_hung(self, worker: _Worker) -> None:
+        """Kill a worker that does not answer: the kernel would go on giving it connections."""
+        logger.error("worker %d does not answer any more; it is killed", worker.number)
+        worker.silent = 0
+        if worker.process is not None:
+            with suppress(ProcessLookupError):
+                worker.process.kill()
 
     async def _tell_disk(self, sync: DiskSync) -> None:
         while True:

@@ -58,6 +58,18 @@ async def test_a_machine_that_is_ready_has_nothing_to_fix(
     assert told.err == "Nothing to fix.\n"
 
 
+async def test_more_workers_than_cores_are_a_warning(
+    machine_here: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    _, report = await doctor(capsys, "--offline")
+    assert "workers" not in report["checks"]
+    machine_here.setenv("CACHESERVER_WORKERS", "64")
+    machine_here.setattr("os.sched_getaffinity", lambda pid: {0, 1})
+    status, report = await doctor(capsys, "--offline")
+    assert (status, report["checks"]["workers"]["status"]) == (0, "warning")
+    assert "`CACHESERVER_WORKERS` to 2" in report["checks"]["workers"]["do"]
+
+
 @pytest.mark.parametrize(
     ("variables", "name", "says"),
     [

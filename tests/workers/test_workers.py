@@ -22,8 +22,8 @@ ADMIN = {"x-api-key": ADMIN_KEY}
 
 
 @contextmanager
-def workers(data_dir: Path, count: int = 2, **settings: str) -> Iterator[Server]:
-    with server(data_dir, workers=str(count), admin_key=ADMIN_KEY, **settings) as found:
+def workers(data_dir: Path, *, code: str = "") -> Iterator[Server]:
+    with server(data_dir, code=code, workers="2", admin_key=ADMIN_KEY) as found:
         yield found
 
 
@@ -160,6 +160,20 @@ def test_a_worker_that_is_killed_under_load_is_replaced_and_its_counts_stay(
         assert counted(one)["cacheserver_worker_restarts_total"] == 1
         assert requests(one) >= seen  # a sum that fell would look like a restart of the server
         assert failed[0] <= len(loads) + 2
+
+
+def test_a_worker_that_hangs_is_killed_and_replaced(tmp_path: Path) -> None:
+    quick = "import cacheserver.workers.supervisor as s; s._LOOK_S = s._WAIT_S = 0.5"
+    with workers(tmp_path, code=quick) as one:
+        assert ask(one, "What is the capital of France?").headers["x-cache"] == "miss"
+        pids = [each["pid"] for each in listed(one)]
+        os.kill(pids[1], signal.SIGSTOP)
+        until(lambda: not Path(f"/proc/{pids[1]}").exists())
+        until(lambda: listed(one)[1]["pid"] not in (None, pids[1]))
+        assert listed(one)[0]["pid"] == pids[0]
+        # It was not given connections before it could find similar questions.
+        found = {ask(one, "What's the capital of France?").headers["x-cache"] for _ in range(8)}
+        assert found == {"semantic"}
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])

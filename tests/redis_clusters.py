@@ -56,6 +56,11 @@ class Node:
     directory: Path
     id: str = ""
     process: subprocess.Popen[bytes] | None = None
+    front: int = 0  # the port that others are told, where that is another
+
+    @property
+    def told(self) -> int:
+        return self.front or self.port
 
     @property
     def url(self) -> str:
@@ -80,6 +85,7 @@ class Nodes:
     binary: Path
     timeout_ms: int  # after which a node that is silent is taken for dead
     all: list[Node] = field(default_factory=list)
+    front: Callable[[int], int] = lambda _: 0  # opens a port before a node's
 
     @property
     def url(self) -> str:
@@ -131,7 +137,7 @@ class Nodes:
         """Start the nodes and join them. Raises `OSError` where one does not start."""
         count = primaries * (1 + replicas)
         for port in free_ports(count):
-            node = Node(port, directory / str(port))
+            node = Node(port, directory / str(port), front=self.front(port))
             node.directory.mkdir()
             self.all.append(node)
             self._spawn(node)
@@ -170,6 +176,7 @@ class Nodes:
             "cluster-replica-validity-factor 0",  # a replica takes over however far it is behind
             "cluster-allow-replica-migration no",
             "repl-diskless-sync-delay 0",
+            f"cluster-announce-port {node.front}",
         ]
         log = node.directory / "log"
         handle = os.open(node.directory, os.O_RDONLY)  # `spawn` hands a lock on; there is none
@@ -224,7 +231,12 @@ class Nodes:
 
 @contextmanager
 def cluster(
-    server: Server = "redis8", *, masters: int = 3, replicas: int = 1, timeout_ms: int = 2_000
+    server: Server = "redis8",
+    *,
+    masters: int = 3,
+    replicas: int = 1,
+    timeout_ms: int = 2_000,
+    front: Callable[[int], int] = lambda _: 0,
 ) -> Iterator[Nodes]:
     """Yield a cluster that keeps nothing on disk; it is gone afterwards.
 
@@ -235,7 +247,7 @@ def cluster(
     with contextlib.ExitStack() as stack:
         for left in reversed(range(_TRIES)):
             directory = stack.enter_context(tempfile.TemporaryDirectory(prefix="cs-cluster-"))
-            nodes = Nodes(binary, timeout_ms)
+            nodes = Nodes(binary, timeout_ms, front=front)
             stack.callback(nodes.stop)
             try:
                 nodes.make(primaries=masters, replicas=replicas, directory=Path(directory))

@@ -35,6 +35,7 @@ class Sentinels:
     timeout_ms: int  # after which a server that is silent is taken for dead
     servers: list[Node] = field(default_factory=list)
     watchers: list[Node] = field(default_factory=list)
+    front: Callable[[int], int] = lambda _: 0  # opens a port before another
 
     @property
     def url(self) -> str:
@@ -49,7 +50,7 @@ class Sentinels:
             if one.alive
         ]
         port = max(ports, key=ports.count)
-        return next(one for one in self.servers if one.port == port)
+        return next(one for one in self.servers if one.told == port)
 
     def kill(self, node: Node) -> None:
         assert node.process is not None
@@ -77,7 +78,7 @@ class Sentinels:
             }
             return (
                 len(found) == 1
-                and old.port not in found
+                and old.told not in found
                 and self.primary().run("ROLE")[0] == "master"
             )
 
@@ -85,17 +86,18 @@ class Sentinels:
 
     def make(self, replicas: int) -> None:
         ports = free_ports(1 + replicas + 3)
-        first = ports[0]
         for port in ports[: 1 + replicas]:
-            of = [] if port == first else [f"replicaof {HOST} {first}"]
-            self.servers.append(self._start(port, ["repl-diskless-sync-delay 0", *of]))
+            of = [f"replicaof {HOST} {self.servers[0].told}"] if self.servers else []
+            lines = ["repl-diskless-sync-delay 0", *of]
+            self.servers.append(self._start(port, lines, announce="replica-announce-port"))
         for port in ports[1 + replicas :]:
             lines = [
-                f"sentinel monitor {SERVICE} {HOST} {first} 2",
+                f"sentinel monitor {SERVICE} {HOST} {self.servers[0].told} 2",
                 f"sentinel down-after-milliseconds {SERVICE} {self.timeout_ms}",
                 f"sentinel failover-timeout {SERVICE} 6000",
             ]
-            self.watchers.append(self._start(port, lines, "--sentinel"))
+            announce = "sentinel announce-port"
+            self.watchers.append(self._start(port, lines, "--sentinel", announce=announce))
 
         def ready() -> bool:
             for one in self.watchers:
@@ -111,8 +113,10 @@ class Sentinels:
             if one.alive:
                 self.kill(one)
 
-    def _start(self, port: int, lines: Sequence[str], *options: str) -> Node:
-        node = Node(port, self.directory / str(port))
+    def _start(self, port: int, lines: Sequence[str], *options: str, announce: str) -> Node:
+        node = Node(port, self.directory / str(port), front=self.front(port))
+        if node.front:
+            lines = [*lines, f"{announce} {node.front}"]
         node.directory.mkdir()
         common = [f"port {port}", f"bind {HOST}", "protected-mode no", f"dir {node.directory}"]
         if not options:
@@ -135,10 +139,12 @@ class Sentinels:
 
 
 @contextmanager
-def sentinels(*, replicas: int = 1, timeout_ms: int = 1_000) -> Iterator[Sentinels]:
+def sentinels(
+    *, replicas: int = 1, timeout_ms: int = 1_000, front: Callable[[int], int] = lambda _: 0
+) -> Iterator[Sentinels]:
     """Yield a primary with replicas and three Sentinels, which keep nothing."""
     with tempfile.TemporaryDirectory(prefix="cs-sentinel-") as directory:
-        found = Sentinels(Path(directory), timeout_ms)
+        found = Sentinels(Path(directory), timeout_ms, front=front)
         try:
             found.make(replicas)
             yield found

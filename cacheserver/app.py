@@ -137,10 +137,14 @@ def _admins(parts: Components, admin_key: str | None) -> Admins:
         told=peers.everywhere,
     )
 
-    async def forget(_: Sequence[str] = ()) -> None:
+    async def forget(_: Sequence[str]) -> None:
         keys.forget()
 
-    peers.listen("adminkeys", forget, anew=forget)
+    async def anew() -> None:
+        if not store.redis.recent.unsure:  # else nothing can be read; it is called again then
+            keys.forget()
+
+    peers.listen("adminkeys", forget, anew=anew)
     page = PageAccess(
         PageSessions(store.redis, prefix=store.prefix, now=parts.clock),
         admin_keys=keys,

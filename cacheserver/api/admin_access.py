@@ -1,8 +1,9 @@
 """Middleware for admins: looks up a named key or a session, and records each change in the trail.
 
-Rule: a change is in the trail before its response leaves. If it cannot be recorded the response is
-a 503, for the store is away: the change may have been made. Refused requests are not recorded, for
-they changed nothing and would push out what did; one that says it has changed something is.
+Rule: a change is in the trail, and on replicas of the store that follow, before its response
+leaves. If it cannot be recorded the response is a 503: the change may have been made, or lost.
+Refused requests are not recorded, for they changed nothing and would push out what did; one that
+says it has changed something is.
 """
 
 from __future__ import annotations
@@ -92,7 +93,7 @@ class AdminAccess:
             return error
 
     async def _recorded(self, scope: Scope, receive: Receive, send: Send) -> None:
-        act = admin_act.begin(scope)
+        act, since = admin_act.begin(scope), self._admins.trail.takeovers
         unrecorded: StoreError | None = None
         begun = False
 
@@ -101,7 +102,7 @@ class AdminAccess:
             if message["type"] == "http.response.start":
                 begun = True
                 try:
-                    await self._record(scope, act, message["status"])
+                    await self._record(scope, act, message["status"], since)
                 except StoreError as error:
                     unrecorded = error
             if unrecorded is None:
@@ -112,7 +113,7 @@ class AdminAccess:
         except BaseException:
             if not begun:  # it ended in the middle of a change, perhaps
                 try:
-                    await self._record(scope, act, 500)
+                    await self._record(scope, act, 500, since)
                 except StoreError:
                     self._admins.swallowed("audit-trail")
             raise
@@ -121,7 +122,7 @@ class AdminAccess:
             response = await self._respond(Request(scope), unrecorded)
             await response(scope, receive, send)
 
-    async def _record(self, scope: Scope, act: AdminAct, status: int) -> None:
+    async def _record(self, scope: Scope, act: AdminAct, status: int, since: int) -> None:
         admin = act.admin
         refused = 400 <= status < 500 and not act.partly
         if admin is None or act.nothing or refused:
@@ -142,5 +143,6 @@ class AdminAccess:
                 changes=act.changes,
                 status=status,
                 request_id=scope["state"].get("request_id"),
-            )
+            ),
+            since=since,
         )

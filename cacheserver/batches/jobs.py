@@ -24,6 +24,7 @@ from cacheserver.core.types import Controls, Declaration
 from cacheserver.storage.connection import PREFIX, Connection, command, run_script, store_errors
 from cacheserver.storage.json_values import tenant_key
 from cacheserver.storage.key_scan import scan_keys
+from cacheserver.storage.replication import run_waiting
 from cacheserver.storage.sealer import PlainSealer, Sealer, as_object
 
 Kind: TypeAlias = Literal["batch", "query"]
@@ -103,7 +104,7 @@ class Jobs:
 
         Returns how many ended jobs made room for it. Raises `NoRoom` where that is not enough.
         """
-        life_ms = keep_s * 1000
+        life_ms, since = keep_s * 1000, self._redis.recent.takeovers
         key = f"{self._prefix}bt:in:{job.id}"
         await self._sealer.ready(job.tenant)
         # A large batch takes seconds.
@@ -129,6 +130,8 @@ class Jobs:
         listed = tenant_key(job.tenant) if job.kind == "batch" else ""
         created_ms = round(job.created_at * 1000)
         await run_script(self._open, self._prefix, "", job.id, listed, created_ms, life_ms, *fields)
+        wrote = ("SET", f"{self._prefix}probe", 1, "PX", 60_000)
+        await run_waiting(self._redis, *wrote, since=since)
         return made_room
 
     async def get(self, tenant: str, id: str) -> Job | None:

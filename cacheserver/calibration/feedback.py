@@ -74,6 +74,7 @@ class Feedback:
         await self._worker.condemn(tenant, record["fingerprint"], hit, once=decision_id)
         if entry.origin != "own":  # an answer that was put teaches nothing about Claude's
             await self._negative(tenant, record, source="feedback")
+        await self._entries.hot.confirm()  # replicas have it, also where nothing was learned
         return {"verdict": "bad", "entry_id": entry.id, "done": "tombstoned"}
 
     async def _for_review(

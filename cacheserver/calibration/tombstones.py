@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Collection, Mapping
+from functools import partial
 from typing import Final
 
 from cacheserver.storage.connection import Connection, command, run_script
@@ -152,7 +153,9 @@ class Tombstones:
         """
         if life_s > 0:
             words = (entry_id, _sized(question_key), life_s * 1000, by)
-            await run_script(self._add, self._prefix, tenant_key(tenant), *words)
+            add = partial(run_script, self._add, self._prefix, tenant_key(tenant), *words)
+            self._redis.recent.note(add)
+            await add()
 
     async def remove(self, tenant: str, question_key: str, entry_id: str, *, by: str) -> None:
         """Remove a tombstone that `by` made, unless it stands for others too."""

@@ -137,6 +137,13 @@ class Turns:
         """Delete a conversation; return whether there was one."""
         key = self._key("t", tenant, namespace, name)
         grown = self._key("g", tenant, namespace, name)
+        first = await command(self._redis, "LINDEX", key, 0)
+
+        async def delete_again() -> None:  # unless it is another one of the same name
+            if first is not None and await command(self._redis, "LINDEX", key, 0) == first:
+                await command(self._redis, "DEL", key, f"{key}:size", grown)
+
+        self._redis.recent.note(delete_again)
         return bool(await command(self._redis, "DEL", key, f"{key}:size", grown))
 
     async def summary(self, tenant: str, digest: str) -> str | None:

@@ -57,7 +57,8 @@ def _is_empty(settings: Settings) -> bool:
 
 
 async def _check_redis(redis: Connection, settings: Settings, where: str) -> list[Check]:
-    from cacheserver.storage.connection import REPLICAS_DO, command, lacks_replicas
+    from cacheserver.storage.connection import command
+    from cacheserver.storage.replication import REPLICAS_DO, lacks_replicas
 
     began = time.perf_counter()
     await command(redis, "SET", f"{settings.redis_prefix}probe", 1, "PX", 60_000)

@@ -28,18 +28,18 @@ from cacheserver.erasure.cover import ErasureCover
 from cacheserver.erasure.log import Erasure, Erasures
 from cacheserver.erasure.purge import purge
 from cacheserver.erasure.selectors import Selector
+from cacheserver.erasure.store_file import File, rewrite_file
 from cacheserver.erasure.walk import KeyWalk
 from cacheserver.ledger.writer import Ledger
 from cacheserver.peers.history import forget_changes
 from cacheserver.peers.peers import Told, nobody
-from cacheserver.storage.connection import Connection, command
+from cacheserver.storage.connection import Connection
 from cacheserver.storage.sealer import Sealer
 from cacheserver.tenants.api_keys import ApiKey
 
 logger = logging.getLogger(__name__)
 
 _ROUND_S: Final = 5.0  # between looks at what is due; an index elsewhere is behind by that
-_REWRITE_S: Final = 20.0  # waited for the store's file: a gigabyte takes some ten seconds
 _WAIT_S: Final = 3_600.0  # between passes while jobs are under way: a day at most
 _AFTER_S: Final = 60.0  # behind the longest call: its answer is settled and written by then
 
@@ -59,7 +59,6 @@ NOT_REACHED: Final = (
 )
 
 Keys: TypeAlias = Literal["kept", "destroyed with the last pass", "destroyed", "none"]
-File: TypeAlias = Literal["rewritten", "pending", "not verified"]
 
 
 class Tenants(Protocol):
@@ -175,7 +174,8 @@ class Eraser:
         at = self._clock() + delay_s
         erasure = Erasure(tenant, selector, at=at, who=who, due=at)
         await self.store.take(erasure)  # first, so that no other server starts it
-        await self.store.note(erasure)
+        self.store.note_again(erasure)
+        await self.store.put(erasure)
         return erasure
 
     async def inside(self, tenant: str) -> list[str]:
@@ -279,7 +279,9 @@ class Eraser:
         removed += walk.removed
         removed["ledger_names"] += changed
         self._forget()
+        self.store.note_again(erasure)
         await forget_changes(self._redis, self._told, prefix=self._prefix)
+        await self.store.hold(erasure)  # on the primary on which the pass began
         snapshot: Literal["rewritten", "pending"] = "pending"
         if not erasure.again:
             await self.store.counted()
@@ -295,15 +297,16 @@ class Eraser:
         if self.ours and not rewrite:
             file = "pending"
         elif self.ours:
-            file = await self._rewrite() if counts or not erasure.again else "rewritten"
+            changed_it = counts or not erasure.again
+            file = await rewrite_file(self._redis) if changed_it else "rewritten"
         again_at = erasure.at + self._after_s
         await self.store.log(erasure, counts)
         if erasure.again and waits:
-            await self.store.note(replace(erasure, due=self._clock() + _WAIT_S))
+            await self.store.put(replace(erasure, due=self._clock() + _WAIT_S))
         elif erasure.again:
             await self.store.done(erasure)
         else:
-            await self.store.note(replace(erasure, again=True, due=again_at))
+            await self.store.put(replace(erasure, again=True, due=again_at))
         aside = await asyncio.to_thread(_set_aside, self._data_dir)
         return Erased(
             counts, file, snapshot, again_at, unread, aside, self._keys(erasure), self._others()
@@ -357,26 +360,6 @@ class Eraser:
                     conversation=entry.conversation,
                 ):
                     covered.add(entry, answer=False)
-
-    async def _rewrite(self) -> File:
-        """Rewrite the store's file without the erased data; wait for it up to a limit."""
-        try:
-            async with asyncio.timeout(_REWRITE_S):
-                while True:
-                    try:
-                        await command(self._redis, "BGREWRITEAOF")
-                        break
-                    except StoreError:  # an earlier rewrite is still running
-                        await asyncio.sleep(0.1)
-                while True:
-                    info = await command(self._redis, "INFO", "persistence")
-                    busy = info["aof_rewrite_in_progress"] or info["aof_rewrite_scheduled"]
-                    if not busy:
-                        good = info["aof_last_bgrewrite_status"] == "ok"
-                        return "rewritten" if good else "pending"
-                    await asyncio.sleep(0.05)
-        except TimeoutError:
-            return "pending"
 
     async def _tried(self, step: Coroutine[Any, Any, None]) -> None:
         try:

@@ -14,6 +14,7 @@ from __future__ import annotations
 import secrets
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, Final
 
 import orjson
@@ -51,8 +52,13 @@ class Erasures:
         self._prefix = prefix
         self._name = secrets.token_hex(8)
         self._leases: dict[str, WorkLease] = {}  # by the id of an erasure that was met here
+        self._began: dict[str, int] = {}  # by id, the takeovers before the pass that is under way
 
-    async def note(self, erasure: Erasure) -> None:
+    def note_again(self, erasure: Erasure) -> None:
+        """Have a pass made once more if a replica takes over, which may lack what it removes."""
+        self._redis.recent.note(partial(self.put, erasure))
+
+    async def put(self, erasure: Erasure) -> None:
         """Record a pass that is due, for this or another server."""
         picked = erasure.selector
         fields = {
@@ -85,11 +91,20 @@ class Erasures:
         return not self._lease(erasure).held and await self._lease(erasure).take()
 
     async def hold(self, erasure: Erasure) -> None:
-        """Renew the lease for a minute. Raises `StoreError` also if another server has it now."""
+        """Renew the lease for a minute.
+
+        Raises `StoreError` also if another server has it now, or a replica has taken over since the
+        first call: what was removed before may be back.
+        """
+        takeovers = self._redis.recent.takeovers
         if not await self._lease(erasure).take():
             raise StoreError("another server has taken the erasure over")
+        began = self._began.setdefault(erasure.id, takeovers)
+        if self._redis.recent.takeovers != began:
+            raise StoreError("a replica has taken over during an erasure")
 
     async def let_go(self, erasure: Erasure) -> None:
+        self._began.pop(erasure.id, None)
         lease = self._lease(erasure)
         del self._leases[erasure.id]
         await lease.give_back()

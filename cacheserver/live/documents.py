@@ -7,25 +7,18 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Final
 
 import orjson
 
 from cacheserver.core.errors import BadRequest, StoreError
 from cacheserver.peers.peers import Told, nobody
-from cacheserver.storage.connection import PREFIX, Connection, command, run_script
+from cacheserver.storage.connection import PREFIX, Connection, command
+from cacheserver.storage.hash_fields import replace_field
 
 _TRIES: Final = 50  # to change a document that others change at the same time
 _MOST_BYTES: Final = 256 * 1024  # every server reads it every two seconds
-
-# ARGV: key, name, what it was ('' none), what it becomes ('' nothing). Returns 1 if it was that.
-_REPLACE: Final = """
-local was = redis.call('HGET', ARGV[1], ARGV[2]) or ''
-if was ~= ARGV[3] then return 0 end
-if ARGV[4] == '' then redis.call('HDEL', ARGV[1], ARGV[2])
-else redis.call('HSET', ARGV[1], ARGV[2], ARGV[4]) end
-return 1
-"""
 
 Document = dict[str, Any]
 
@@ -50,7 +43,6 @@ class LiveDocuments:
         self._told = told
         self._key = f"{prefix}live"
         self.writes = 0
-        self._replace = redis.register_script(_REPLACE)
 
     async def read(self) -> Mapping[str, bytes]:
         """Return every document, undecoded, by name."""
@@ -69,7 +61,9 @@ class LiveDocuments:
             text = orjson.dumps(after) if after else b""
             if len(text) > _MOST_BYTES:
                 raise BadRequest(name, f"would have more than {_MOST_BYTES:,} bytes in all")
-            if await run_script(self._replace, self._key, name, stored or b"", text):
+            make = partial(replace_field, self._redis, self._key, name, stored or b"", text)
+            self._redis.recent.note(make, "live")
+            if await make():
                 self.writes += 1
                 await self._told("live")
                 return Changed(before, after, text or None)

@@ -11,10 +11,9 @@ import asyncio
 import logging
 import secrets
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from contextvars import ContextVar
-from dataclasses import dataclass
 from functools import partial
 from itertools import groupby
 from typing import Any, Final, Protocol, TypeAlias
@@ -26,14 +25,11 @@ from cacheserver.core.background import one_round
 from cacheserver.core.errors import StoreError
 from cacheserver.core.single_flight import end
 from cacheserver.peers import scripts
+from cacheserver.peers.changes import Anew, Apply, Change, Listener, read_change
 from cacheserver.peers.clock_check import ClockCheck
-from cacheserver.storage.connection import (
-    PREFIX,
-    Connection,
-    run_replicated,
-    run_script,
-    store_errors,
-)
+from cacheserver.peers.takeover import Takeover
+from cacheserver.storage.connection import PREFIX, Connection, run_script, store_errors
+from cacheserver.storage.replication import run_replicated
 
 logger = logging.getLogger(__name__)
 
@@ -49,11 +45,6 @@ _TAKEOVERS: Final = 5  # of the store by replicas, while one change is made
 _AT_ONCE_S: Final = 0.6  # how long a request waits for a lease that lapsed
 # Goes on while the machine sleeps, where there is such a clock: leases end meanwhile.
 _CLOCK: Final = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
-
-Apply: TypeAlias = Callable[[Sequence[str]], Awaitable[object]]
-Anew: TypeAlias = Callable[[], Awaitable[object]]
-Change: TypeAlias = tuple[str, str, str, str]  # id, kind, body, name of the server that made it
-
 
 Counts: TypeAlias = Callable[[str], object]  # of failures, by where
 
@@ -76,19 +67,6 @@ _admitted: ContextVar[int | None] = ContextVar("admitted_in_term", default=None)
 
 async def nobody(kind: str, body: str = "") -> None:
     """Tell nobody: for a store that no server uses."""
-
-
-@dataclass(frozen=True, slots=True)
-class Listener:
-    """Reader of one kind of change, given bodies in their order.
-
-    `anew` is called where changes may have been missed.
-    """
-
-    apply: Apply
-    anew: Anew  # changes may be in force elsewhere that are not here
-    missed: Anew  # changes will never come
-    waited: bool  # somebody waits until it is applied
 
 
 class Peers:
@@ -120,8 +98,10 @@ class Peers:
         self._heard_at = 0.0  # when the stream was last read without a failure
         self._settled_from = 0.0
         self._complete_from = 0.0  # every live server is in the store's list of them
+        self._had_others = False  # when the lease was last trusted
         self._is_new = False  # what is remembered must be dropped before the lease is trusted
-        self._applied = "0-0"
+        self._applied = self._ready = "0-0"  # the last change applied, and confirmed
+        self._takeover = Takeover(redis, prefix=prefix, name=self.name)
         self._tasks: list[asyncio.Task[None]] = []
         self._beating: asyncio.Task[None] | None = None
         self._heard = asyncio.Event()
@@ -154,7 +134,7 @@ class Peers:
     def held(self) -> bool:
         """Return whether what this server remembers may be trusted now."""
         # A replica that took over may have back what was removed.
-        return self._clock() < self._trusted_until and not self._redis.recent.due
+        return self._clock() < self._trusted_until and not self._redis.recent.unsure
 
     @property
     def many(self) -> bool:
@@ -193,6 +173,7 @@ class Peers:
         self._trusted_until = 0.0
         for task in (*self._tasks, *([] if self._beating is None else [self._beating])):
             await end(task)
+        await self._takeover.close()
         self._tasks = []
         try:
             await run_script(self._leave_script, self._prefix, self.name)
@@ -240,7 +221,7 @@ class Peers:
         words, recent = (self._prefix, self.name, kind, body), self._redis.recent
         add = partial(run_replicated if lasting else _run, self._redis, self._add)
         for _ in range(_TAKEOVERS):
-            await recent.redo(self._redone)
+            await recent.redo()
             id, others, listed = await add(*words)
             if not recent.due:
                 break  # the primary that made the change made this one too, or it was made again
@@ -301,7 +282,7 @@ class Peers:
 
     async def _renew(self) -> None:
         """Renew the lease, unless changes are not heard of here: then it shall lapse."""
-        await self._redis.recent.redo(self._redone)
+        self._takeover.begin()
         if self._clock() - self._heard_at > self._lease_s:
             self._heard.clear()
             await self._tell("sync", "")  # the read of the stream returns at once
@@ -311,7 +292,9 @@ class Peers:
         asked_at = self._clock()
         if asked_at - self._heard_at > self._lease_s:
             return
-        words = (self._prefix, self.name, round(self._lease_s * 1_000), self._applied)
+        if not self._redis.recent.due:  # else the others wait for what is to be made again
+            self._ready = self._applied
+        words = (self._prefix, self.name, round(self._lease_s * 1_000), self._ready)
         went_on, self.live, store_ms = await run_script(self._beat_script, *words)
         self._clocks.note(store_ms / 1_000)
         if not went_on:
@@ -320,13 +303,19 @@ class Peers:
             self._settled_from = self._clock() + self._lease_s
             if self.term > 1:  # others may have lapsed with this one, and not be back yet
                 self._complete_from = self._settled_from
-        if self._redis.recent.due:  # a replica has taken over since it was looked
-            await self._renew()  # to which the lease goes on: what lapsed is still new
-            return
+        if self._redis.recent.unsure:
+            listed = not self._had_others or self._clock() >= self._complete_from
+            wait_s = self._lease_s / _BEATS
+            if not await self._takeover.settle(wait_s=wait_s, all_listed=listed):
+                return
+            self.term += 1  # what was read meanwhile may be gone now
+            self._is_new = True
+        await self._redis.recent.tell(self._redone)
         if self._is_new:  # or the last beat failed here
             for one in self._listeners.values():
                 await one.anew()
             self._is_new = False
+        self._had_others = self.many
         self._trusted_until = asked_at + self._lease_s * _TRUSTED
 
     async def _follow(self) -> None:
@@ -372,7 +361,7 @@ class Peers:
         self._heard.set()
         if not self.held:
             self._beat_now()
-        return [_change(id, fields) for id, fields in found[0][1]] if found else []
+        return [read_change(id, fields) for id, fields in found[0][1]] if found else []
 
     async def _apply(self, changes: Sequence[Change]) -> None:
         """Apply changes in their order, those of one kind together; then confirm them."""
@@ -385,16 +374,10 @@ class Peers:
                 if listener is not None:
                     await listener.apply([body for _, body in bodies])
             self._applied = bodies[-1][0]
-        if waited:
+        if waited and not self._redis.recent.due:
             words = (self._prefix, self.name, self._applied)
             await run_script(self._seen, *words)
 
 
 async def _run(_: Connection, script: AsyncScript, *words: str) -> Any:
     return await run_script(script, *words)
-
-
-def _change(id: bytes, fields: Sequence[bytes]) -> Change:
-    found = dict(zip(fields[::2], fields[1::2], strict=True))
-    kind, body, origin = (found.get(name, b"").decode() for name in (b"k", b"b", b"o"))
-    return id.decode(), kind, body, origin

@@ -19,7 +19,7 @@ from redis.commands.core import AsyncScript
 from redis.exceptions import NoScriptError, RedisError, ResponseError
 from redis.exceptions import TimeoutError as TimedOut
 
-from cacheserver.core.errors import NotReplicated, SettingsError, StoreError
+from cacheserver.core.errors import SettingsError, StoreError
 from cacheserver.storage import closed_connections, node_url, primary, redis_url, unreachable
 from cacheserver.storage.deadline import StoreHealth
 from cacheserver.storage.primary import NoPrimary, Primary
@@ -44,7 +44,7 @@ class Client(Redis):
     ) -> None:
         """`primary` leads the pool's connections; None: the pool's URL does.
 
-        `replicas` is how many must have a change before it is acknowledged (`run_replicated`).
+        `replicas` is how many must have a change before it is acknowledged (`replication`).
 
         `script_key` is declared by each script, so that a node of a cluster that does not serve its
         slot refuses it before it runs.
@@ -136,7 +136,6 @@ Connection: TypeAlias = Client
 
 PREFIX = "cs1:"  # of every key; 1 is the layout version, so two layouts can coexist
 SCHEMA = 1
-_REPLICATED_MS = 1_000  # for replicas to have a change; in a network they take some
 RESTORING = "restoring"  # a key that exists while a backup is being restored
 OLDEST = (6, 2)  # SET ... PXAT, GETDEL and effect replication of scripts; Valkey reports 7.2
 
@@ -249,50 +248,6 @@ async def run_script(script: AsyncScript, *words: str | bytes | float) -> Any:
             return await script.registered_client.execute_command("EVALSHA", script.sha, 0, *words)
         except NoScriptError:
             return await script(args=words)
-
-
-async def run_replicated(redis: Connection, script: AsyncScript, *words: str) -> Any:
-    """Run a script and return its reply once `redis.replicas` have what it wrote.
-
-    They have then all that was written before, too. Raises `NotReplicated` and `StoreError`.
-    """
-    if not redis.replicas:
-        return await run_script(script, *words)
-    with store_errors():
-        async with redis.pipeline(transaction=False) as pipe:
-            pipe.execute_command("EVAL", script.script, 0, *words)
-            pipe.execute_command("WAIT", redis.replicas, _REPLICATED_MS)
-            reply, have = await pipe.execute()
-    if have < redis.replicas:
-        raise NotReplicated(
-            f"the change is made, and {have} of {redis.replicas} replicas have it: it is lost if "
-            "the primary dies now. Make it again once the replicas follow"
-        )
-    return reply
-
-
-REPLICAS_DO = (
-    "Bring the replicas back: until then purges, erasures, revocations and changed bars are "
-    "answered 503 (`CACHESERVER_REDIS_REPLICAS`)."
-)
-
-
-async def lacks_replicas(redis: Connection) -> str | None:
-    """Return what is found where fewer replicas follow than must have a change; else None.
-
-    Raises `StoreError`.
-    """
-    if not redis.replicas:
-        return None
-    info = await command(redis, "INFO", "replication")
-    following = sum(
-        isinstance(one, dict) and one.get("state") == "online"
-        for name, one in info.items()
-        if name.startswith("slave")
-    )
-    if following >= redis.replicas:
-        return None
-    return f"{following} of {redis.replicas} replicas follow"
 
 
 async def check_server(redis: Connection, *, prefix: str = PREFIX) -> None:

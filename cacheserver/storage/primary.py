@@ -102,8 +102,8 @@ class Primary:
     def follow(self, history: bytes) -> None:
         """Note the history that a connection leads to, and close those to another one."""
         if history != self._history:
+            self.generation += bool(self._history)  # the first is where this server begins
             self._history = history
-            self.generation += 1
             for one in list(self._connections):
                 if isinstance(one, ToPrimary) and one.history not in (b"", history):
                     one.abort()

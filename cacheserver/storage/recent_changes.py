@@ -1,7 +1,10 @@
 """Removals of the last minute, made again after a replica has taken over.
 
 A replica that takes over may lack the last changes of the primary. What was removed would be back:
-the server that removed it removes it again, before it trusts anything it remembers.
+each server makes its removals again, and none trusts what it reads before all have (`unsure`).
+
+Rule: what is made again only removes, or replaces what is still as it was before. It brings nothing
+back that was removed meanwhile.
 """
 
 from __future__ import annotations
@@ -11,6 +14,8 @@ from collections import deque
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Final, Protocol, TypeAlias
+
+from cacheserver.core.errors import StoreError
 
 _KEPT_S: Final = 60.0  # a replica that is further behind is not up: Redis itself drops it by then
 
@@ -42,18 +47,35 @@ class RecentChanges:
         self._history = history
         self._clock = clock
         self._notes: deque[_Note] = deque()
+        self._untold: list[tuple[str, str]] = []  # kinds and bodies of what was made again
         self._redone = 0  # the generation that has all of them
+        self._agreed = 0  # the one that has those of all servers
+
+    @property
+    def takeovers(self) -> int:
+        """Return how often a replica has taken over."""
+        return 0 if self._history is None else self._history.generation
 
     @property
     def due(self) -> bool:
-        """Return whether a replica has taken over, and may lack changes."""
-        return self._history is not None and self._history.generation != self._redone
+        """Return whether a replica has taken over, and may lack changes of this server's."""
+        return self.takeovers != self._redone
+
+    @property
+    def unsure(self) -> bool:
+        """Return whether a replica has taken over, and may lack changes of any server's."""
+        return self.takeovers != self._agreed
+
+    def check(self) -> None:
+        """Return if what was just read may be trusted; else raise `StoreError`."""
+        if self.unsure:
+            raise StoreError("a replica has taken over, and may have back what was removed")
 
     def note(self, redo: Redo, kind: str = "", body: str = "") -> None:
         """Note a change before it is made.
 
-        `redo` makes it, once more or for the first time; then servers are told of `kind` and
-        `body` (`peers`), if it has a kind.
+        `redo` makes it, once more or for the first time; once all servers agree, they are told of
+        `kind` and `body` (`peers`), if it has a kind.
         """
         if self._history is None:
             return
@@ -62,12 +84,22 @@ class RecentChanges:
             self._notes.popleft()
         self._notes.append(_Note(now, redo, kind, body))
 
-    async def redo(self, tell: Tell) -> None:
+    async def redo(self) -> None:
         """Make the noted changes again, if a replica has taken over. Raises `StoreError`."""
-        while self._history is not None and self.due:
-            generation, oldest = self._history.generation, self._clock() - _KEPT_S
+        while self.due:
+            generation, oldest = self.takeovers, self._clock() - _KEPT_S
             for note in [one for one in self._notes if one.at >= oldest]:
                 await note.redo()
-                if note.kind:
-                    await tell(note.kind, note.body)
+                if note.kind and (note.kind, note.body) not in self._untold:
+                    self._untold.append((note.kind, note.body))
             self._redone = generation
+
+    def agree(self, generation: int) -> None:
+        """Note that every server has made its changes again, up to that takeover."""
+        self._agreed = generation
+
+    async def tell(self, tell: Tell) -> None:
+        """Tell of what was made again. Raises `StoreError`; then what is left is told later."""
+        while self._untold and not self.unsure:
+            await tell(*self._untold[0])
+            del self._untold[0]

@@ -21,6 +21,7 @@ from cacheserver.core import names
 from cacheserver.core.errors import BadRequest, NotFound, StoreError
 from cacheserver.peers.peers import Told, nobody
 from cacheserver.storage.connection import PREFIX, Connection, command, store_errors
+from cacheserver.storage.replication import run_waiting
 from cacheserver.tenants.api_key import digest_of
 from cacheserver.tenants.grace_cache import GraceCache
 
@@ -102,7 +103,7 @@ class AdminKeys:
         key = AdminKey(digest[:16], name, checked, now, expires_at)
         fields = asdict(key)
         del fields["last_used_at"], fields["damaged"]
-        await command(self._redis, "HSET", self._keys, digest, orjson.dumps(fields))
+        await run_waiting(self._redis, "HSET", self._keys, digest, orjson.dumps(fields))
         return key, plain
 
     async def list(self) -> list[AdminKey]:
@@ -141,6 +142,7 @@ class AdminKeys:
 
         async def ask() -> AdminKey | None:
             record = await self._redis.hget(self._keys, digest)
+            self._redis.recent.check()
             return None if record is None else _admin_key(record)
 
         found = await self._found.get(digest, ask)

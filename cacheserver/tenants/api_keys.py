@@ -17,9 +17,10 @@ from __future__ import annotations
 import re
 import secrets
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 from redis.exceptions import WatchError
@@ -31,6 +32,8 @@ from cacheserver.core.errors import BadRequest, NotFound, StoreError
 from cacheserver.core.rules.limits import Limits
 from cacheserver.peers.peers import Told, nobody
 from cacheserver.storage.connection import PREFIX, Connection, command, store_errors
+from cacheserver.storage.hash_fields import replace_field
+from cacheserver.storage.replication import run_waiting
 from cacheserver.tenants.access import Access
 from cacheserver.tenants.api_key import ApiKey, KeyRole, decode, digest_of, encode
 from cacheserver.tenants.grace_cache import FRESH_S, GRACE_S, GraceCache
@@ -108,8 +111,7 @@ class ApiKeys:
         if await self._access.require():
             self._closed.forget("")
             await self._told("keys")
-        with store_errors():
-            await self._redis.hset(self._keys, digest, encode(key))
+        await run_waiting(self._redis, "HSET", self._keys, digest, encode(key))
         await self._forget_expired()
         return key, plain
 
@@ -257,6 +259,7 @@ class ApiKeys:
 
         async def ask() -> ApiKey | None:
             record = await self._redis.hget(self._keys, digest)
+            self._redis.recent.check()
             return None if record is None else decode(record)
 
         found = await self._found.get(digest, ask)
@@ -307,15 +310,15 @@ class ApiKeys:
         return found
 
     async def _write(
-        self, records: Mapping[str, ApiKey | None], *, known: Iterable[str] = ()
+        self, records: Mapping[str, ApiKey | None], *, known: Mapping[str, ApiKey] | None = None
     ) -> None:
         """Write or delete (None) records in one transaction.
 
-        `known` are digests that must be there still. Raises `NotFound` if one is not: a key that
+        `known` are records that must be there still. Raises `NotFound` if one is not: a key that
         was revoked or rotated meanwhile does not come back.
         """
-        if gone := [digest for digest, key in records.items() if key is None]:
-            self._redis.recent.note(lambda: command(self._redis, "HDEL", self._keys, *gone), "keys")
+        known = known or {}
+        self._redis.recent.note(partial(self._write_again, records, known), "keys")
         with store_errors():
             while not await self._written(records, list(known)):
                 pass  # another key was written at the same moment
@@ -323,6 +326,17 @@ class ApiKeys:
             self._found.forget(digest)
         if known or None in records.values():  # a new key is nowhere remembered
             await self._told("keys")
+
+    async def _write_again(
+        self, records: Mapping[str, ApiKey | None], known: Mapping[str, ApiKey]
+    ) -> None:
+        """Delete these records, and change those that are as `known`; a new one stays lost."""
+        for digest, key in records.items():
+            if key is None:
+                await command(self._redis, "HDEL", self._keys, digest)
+            elif digest in known:
+                was, becomes = encode(known[digest]), encode(key)
+                await replace_field(self._redis, self._keys, digest, was, becomes)
 
     def forget_keys(self) -> None:
         """Drop what is remembered of keys, and of whether they are needed."""

@@ -23,6 +23,7 @@ import orjson
 
 from cacheserver.core.errors import BadRequest
 from cacheserver.storage.connection import PREFIX, Connection, command
+from cacheserver.storage.replication import run_waiting
 
 MAX_CHANGES: Final = 10_000  # some 4 MB; the oldest beyond it are dropped
 
@@ -104,11 +105,21 @@ class AuditTrail:
         self._key = f"{prefix}audittrail"
         self._most = most
 
-    async def add(self, record: AuditRecord) -> None:
-        """Record a change; beyond the bound the oldest of its stream is dropped."""
+    @property
+    def takeovers(self) -> int:
+        """Return how often a replica of the store has taken over."""
+        return self._redis.recent.takeovers
+
+    async def add(self, record: AuditRecord, *, since: int | None = None) -> None:
+        """Record a change; beyond the bound the oldest of its stream is dropped.
+
+        Replicas have the change then, where they follow. `since`: the takeovers before it was made.
+        Raises `NotReplicated` if it may be lost.
+        """
         row = orjson.dumps(asdict(record))
         key = self._key + (_TUNE if record.role == "tune" else "")
-        await command(self._redis, "XADD", key, "MAXLEN", "=", self._most, "*", "r", row)
+        words = ("XADD", key, "MAXLEN", "=", self._most, "*", "r", row)
+        await run_waiting(self._redis, *words, since=since)
 
     async def page(
         self, wanted: AuditFilter, *, limit: int, cursor: str | None = None

@@ -56,7 +56,8 @@ async def build(
         tenants.forget_keys()
 
     async def anew() -> None:
-        tenants.forget_all()
+        if not store.redis.recent.unsure:  # else nothing can be read; it is called again then
+            tenants.forget_all()
 
     peers.listen("tenants", forget, anew=anew)
     peers.listen("keys", forget_keys, anew=anew)

@@ -17,6 +17,7 @@ from typing import Final, Literal, TypeAlias
 import orjson
 
 from cacheserver.storage.connection import PREFIX, Connection, command
+from cacheserver.storage.replication import run_waiting
 from cacheserver.tenants.api_key import digest_of
 
 # Of the key that signed in: that of `CACHESERVER_ADMIN_KEY`, a named admin key, or a tenant's key.
@@ -68,7 +69,9 @@ class PageSessions:
 
     async def end(self, token: str) -> None:
         """Delete a session. Raises `StoreError`."""
-        await command(self._redis, "DEL", self._key(token))
+        key = self._key(token)
+        self._redis.recent.note(lambda: command(self._redis, "DEL", key))
+        await run_waiting(self._redis, "DEL", key)
 
     def _key(self, token: str) -> str:
         return self._prefix + digest_of(token)

@@ -21,6 +21,7 @@ from cacheserver.core.errors import BadRequest, KeyLost, SettingsDamaged, StoreE
 from cacheserver.core.types import Tenant
 from cacheserver.peers.peers import Told, nobody
 from cacheserver.storage.connection import PREFIX, Connection, store_errors
+from cacheserver.storage.hash_fields import replace_field
 from cacheserver.storage.sealer import STORE, PlainSealer, Sealer
 from cacheserver.tenants import tenant_json
 from cacheserver.tenants.api_keys import KEY_MARK, ApiKey, ApiKeys
@@ -151,7 +152,9 @@ class Tenants(ApiKeys):
         """
 
         async def ask() -> Tenant:
-            return await self._with_key((await self._stored(tenant))[1].tenant)
+            stored = await self.stored(tenant)
+            self._redis.recent.check()
+            return await self._with_key(stored.tenant)
 
         found = await self._read.get(tenant, ask)
         assert found is not None  # there are defaults
@@ -226,6 +229,9 @@ class Tenants(ApiKeys):
 
     async def remove(self, tenant: str) -> bool:
         """Remove a tenant's settings. False if it has none. Raises `StoreError`."""
+        if record := await self._record(tenant):
+            remove = partial(replace_field, self._redis, self._tenants, tenant, record, b"")
+            self._redis.recent.note(remove, "tenants", tenant)
         with store_errors():
             removed = await self._redis.hdel(self._tenants, tenant)
             await self._redis.delete(self.bar_history.key(tenant))
@@ -271,8 +277,7 @@ class Tenants(ApiKeys):
 
     async def find_key(self, key_id: str) -> ApiKey:
         """Return a key by its id. Raises `NotFound` and `StoreError`."""
-        records = await self._of(key_id)
-        return next(key for key in records.values() if not key.replaced)
+        return next(key for key in (await self._of(key_id)).values() if not key.replaced)
 
     async def list_tenants(self) -> list[Tenant]:
         """Return every tenant that has settings or a key, by name, without keys of digests."""

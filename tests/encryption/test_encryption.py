@@ -22,6 +22,7 @@ from cacheserver.encryption.data_keys import DataKeys
 from cacheserver.encryption.master_key import MasterKeys
 from cacheserver.encryption.sealer import TenantSealer
 from cacheserver.erasure.key_kinds import REGISTRY
+from cacheserver.erasure.store_file import rewrite_file
 from cacheserver.storage.connection import Connection, command
 from cacheserver.storage.key_scan import scan_keys
 from cacheserver.storage.sealer import MARK
@@ -120,7 +121,7 @@ async def test_nothing_of_the_content_stands_in_plain_anywhere(
                         each = [value.partition(b"\n")[2] for value in each]
                     assert all((MARK in value[:40]) is on for value in each), kind
                 await command(redis, "BGSAVE")
-                assert await house.parts.eraser._rewrite() == "rewritten"
+                assert await rewrite_file(redis) == "rewritten"
         finally:
             await redis.aclose()
 

@@ -239,7 +239,7 @@ async def test_what_a_killed_server_began_is_finished_by_the_next(tmp_path: Path
             "acme", read({"namespace": "space-ann"}, Tenant("acme")), house.clock(), "admin"
         )
         await house.parts.eraser.close()
-        await house.parts.eraser.store.note(begun)
+        await house.parts.eraser.store.put(begun)
     async with House.open(tmp_path, claude=echo, pace=QUICK) as house:
         redis = await store_of(tmp_path)
         try:

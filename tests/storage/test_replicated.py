@@ -4,14 +4,21 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from cacheserver.core.errors import StoreError
+from cacheserver.core.rules.limits import Limits
 from cacheserver.storage import key_groups
+from cacheserver.storage.connection import command, connect
 from cacheserver.storage.recent_changes import RecentChanges
-from tests.house import ADMIN_KEY, House, came_from
+from cacheserver.storage.replication import run_waiting
+from cacheserver.tenants.page_sessions import PageSessions
+from tests.house import ADMIN_KEY, MODEL, House, came_from
 from tests.redis_clusters import Node, Nodes, cluster
 
 KEYS = "{cs1:}"
@@ -29,10 +36,13 @@ def replica_of(nodes: Nodes, primary: Node) -> Node:
     return next(one for one in nodes.live if one.run("ROLE")[2] == primary.port)
 
 
-async def until_hit(house: House, text: str, key: str) -> None:
-    ends = time.monotonic() + _WITHIN_S
-    while came_from(await house.ask(text, key=key))[0] != "exact":
+async def until_hit(house: House, text: str, key: str, *, never: str = "") -> None:
+    """Ask until a replica has taken over. A key that was revoked is `never` accepted meanwhile."""
+    ends, recent = time.monotonic() + _WITHIN_S, house.parts.host.store.redis.recent
+    while came_from(await house.ask(text, key=key))[0] != "exact" or not recent.takeovers:
         assert time.monotonic() < ends
+        if never:
+            assert (await house.ask(text, key=never)).status_code in (401, 503)
 
 
 async def test_what_no_replica_has_is_not_acknowledged(nodes: Nodes, tmp_path: Path) -> None:
@@ -81,39 +91,238 @@ async def test_acknowledged_removals_hold_after_the_primary_died(
             assert came_from(await house.ask(text, key=key))[0] == "miss"
 
 
+@asynccontextmanager
+async def lost(nodes: Nodes) -> AsyncIterator[None]:
+    """Let a replica take over that lacks what is written inside.
+
+    The settings ask for no replica here, so that the primary dies with what it alone has.
+    """
+    primary = nodes.primary_of(KEYS)
+    replica = replica_of(nodes, primary)
+    assert primary.run("WAIT", 1, 5_000) == 1
+    nodes.pause(replica)
+    primary.run("CLIENT", "KILL", "TYPE", "replica")
+    yield
+    nodes.kill(primary)
+    nodes.resume(replica)
+
+
 async def test_removals_that_the_replica_lacked_are_made_again(
     nodes: Nodes, tmp_path: Path
 ) -> None:
-    """The settings ask for no replica here, so that the primary dies with what it alone has."""
     async with House.open(
         tmp_path, redis_url=nodes.url, redis_replicas=0, store_wait_s=0.25
     ) as house:
         tenants, entries = house.parts.tenants, house.parts.entries.entries
         record, revoked = await tenants.create_key("one")
         key = await house.key("one")
-        texts = [f"Question {number}? [[sim text=Answer-{number}]]" for number in range(4)]
+        texts = [f"Question {number}? [[sim text=Answer-{number}]]" for number in range(6)]
         ids = []
         for text in texts:
             answer = await house.ask(text, key=key, headers={"x-cache-tags": text[9]})
             ids.append(answer.headers["x-cache-entry"])
-        primary = nodes.primary_of(KEYS)
-        replica = replica_of(nodes, primary)
-        assert primary.run("WAIT", 1, 5_000) == 1
-        nodes.pause(replica)
-        primary.run("CLIENT", "KILL", "TYPE", "replica")
-        await entries.purge_tag("one", "0")
-        await entries.purge_id("one", ids[1])
-        await entries.purge_ids([ids[2]])
-        await tenants.revoke_key(record.id)
-        await tenants.change("one", {"bar": {"similarity": 0.99}})
-        nodes.kill(primary)
-        nodes.resume(replica)
-        await until_hit(house, texts[3], key)
+        async with lost(nodes):
+            await entries.purge_tag("one", "0")
+            await entries.purge_id("one", ids[1])
+            await entries.purge_ids([ids[2]])
+            await entries.deadlines.set("one", ids[4], house.clock() + 0.001, keep_s=0)
+            new = await house.http.put(
+                f"/admin/v1/entries/one/{ids[5]}/answer", json={"text": "New."}, headers=ADMIN
+            )
+            assert new.status_code == 200, new.text
+            await tenants.revoke_key(record.id)
+            await tenants.change("one", {"bar": {"similarity": 0.99}})
+        await until_hit(house, texts[3], key, never=revoked)
         assert (await house.ask(texts[3], key=revoked)).status_code == 401
-        for text in texts[:3]:
+        for text in (*texts[:3], *texts[4:]):
             assert came_from(await house.ask(text, key=key))[0] == "miss"
         tenants.forget("one")
         assert (await tenants.get("one")).bar.similarity == 0.99
+
+
+async def test_changes_of_settings_keys_and_sessions_are_made_again(
+    nodes: Nodes, tmp_path: Path
+) -> None:
+    async with House.open(
+        tmp_path, redis_url=nodes.url, redis_replicas=0, store_wait_s=0.25
+    ) as house:
+        tenants, live, now = house.parts.tenants, house.parts.host.live, house.clock()
+        limited, _ = await tenants.create_key("one")
+        short, _ = await tenants.create_key("one")
+        key = await house.key("two")
+        await tenants.change("gone", {"bar": {"similarity": 0.5}})
+        sessions = PageSessions(house.parts.host.store.redis, prefix=KEYS, now=house.clock)
+        token, _ = await sessions.create("setting", ADMIN_KEY)
+        await house.ask("one", key=key)
+        async with lost(nodes):
+            await tenants.limit_key(limited.id, Limits(requests_per_minute=7))
+            await tenants.change_key(short.id, label=None, expires=True, expires_at=now + 9_999)
+            await tenants.remove("gone")
+            await live.settings.change({"top_k": 3})
+            await sessions.end(token)
+        await until_hit(house, "one", key)
+        keys = {one.id: one for one in await tenants.list_keys()}
+        assert keys[limited.id].limits.requests_per_minute == 7
+        assert keys[short.id].expires_at == now + 9_999
+        assert "gone" not in await tenants.names()
+        stored = await command(house.parts.host.store.redis, "HGET", f"{KEYS}live", "settings")
+        assert stored == b'{"top_k":3}'
+        assert live.settings.current.top_k == 3
+        assert await sessions.find(token) is None
+
+
+async def test_an_erasure_is_carried_out_again_in_all_that_it_covers(
+    nodes: Nodes, tmp_path: Path
+) -> None:
+    async with House.open(
+        tmp_path, redis_url=nodes.url, redis_replicas=0, store_wait_s=0.25
+    ) as house:
+        key = await house.key("one")
+        names = {"x-api-key": key}
+        for talk in ("erased", "forgotten", "kept"):
+            body = {"prompt": "Hello.", "conversation": talk, "model": MODEL}
+            assert (await house.http.post("/v1/query", json=body, headers=names)).is_success
+        turns = house.parts.conversations.turns
+        async with lost(nodes):
+            erased = await house.http.post(
+                "/v1/erase", json={"conversation": "erased"}, headers=names
+            )
+            assert erased.status_code == 200, erased.text
+            gone = await house.http.delete("/v1/conversations/forgotten", headers=names)
+            assert gone.status_code == 200, gone.text
+            gone = await house.http.delete("/v1/conversations/kept", headers=names)
+            again = {"prompt": "Hello again.", "conversation": "kept", "model": MODEL}
+            assert (await house.http.post("/v1/query", json=again, headers=names)).is_success
+        ends = time.monotonic() + _WITHIN_S
+        while True:
+            with suppress(StoreError):
+                await house.parts.host.peers.trust()
+                await house.parts.eraser.look()
+                if not await turns.load("one", "default", "erased"):
+                    break
+            assert time.monotonic() < ends
+        assert not await turns.load("one", "default", "forgotten")
+
+
+async def test_nobody_trusts_the_store_before_all_servers_have_made_their_removals_again(
+    nodes: Nodes, tmp_path: Path
+) -> None:
+    store: dict[str, Any] = {"redis_url": nodes.url, "redis_replicas": 0, "store_wait_s": 0.25}
+    async with (
+        House.open(tmp_path / "0", **store) as one,
+        House.open(tmp_path / "1", upstream=one.parts.host.settings.upstream, **store) as two,
+    ):
+        record, revoked = await one.parts.tenants.create_key("one")
+        key = await one.key("one")
+        for text in ("first", "second"):
+            answer = await one.ask(text, key=key)
+        assert came_from(await two.ask("second", key=key))[0] == "exact"
+        may = asyncio.Event()
+        async with lost(nodes):
+            one.parts.host.store.redis.recent.note(may.wait)  # it takes its time
+            await one.parts.entries.entries.purge_id("one", answer.headers["x-cache-entry"])
+            await one.parts.tenants.revoke_key(record.id)
+            await two.ask("first", key=key)  # a server remembers no key from before a revocation
+        ends, seen = time.monotonic() + _WITHIN_S, 0
+        while seen < 4:  # times that the store was there, and another server not ready
+            found = await two.ask("second", key=key)
+            assert came_from(found)[0] == "miss"
+            assert (await two.ask("first", key=revoked)).status_code in (401, 503)
+            seen += two.parts.host.store.redis.recent.takeovers
+            assert time.monotonic() < ends
+        may.set()
+        await until_hit(two, "first", key, never=revoked)
+        assert (await two.ask("first", key=revoked)).status_code == 401
+        entry = answer.headers["x-cache-entry"]
+        assert await two.parts.entries.entries.by_id("one", entry) is None
+
+
+async def test_of_two_replicas_the_one_without_an_acknowledged_removal_may_take_over(
+    tmp_path: Path,
+) -> None:
+    with cluster("valkey", masters=3, replicas=2) as nodes:
+        async with House.open(tmp_path, redis_url=nodes.url, store_wait_s=0.25) as house:
+            record, revoked = await house.parts.tenants.create_key("one")
+            key = await house.key("one")
+            for text in ("one", "two"):
+                await house.ask(text, key=key, headers={"x-cache-tags": text})
+            primary = nodes.primary_of(KEYS)
+            assert primary.run("WAIT", 2, 5_000) == 2
+            with_it, without = [x for x in nodes.live if x.run("ROLE")[2] == primary.port]
+            nodes.pause(without)
+            purge = {"json": {"tag": "one"}, "headers": {"x-api-key": key}}
+            done = await house.http.post("/v1/purge", **purge)  # type: ignore[arg-type]
+            assert done.status_code == 200, done.text
+            gone = await house.http.delete(f"/admin/v1/keys/{record.id}", headers=ADMIN)
+            assert gone.status_code == 200, gone.text
+            primary.run("CLIENT", "KILL", "TYPE", "replica")
+            nodes.kill(with_it)
+            nodes.kill(primary)
+            nodes.resume(without)
+            await until_hit(house, "two", key, never=revoked)
+            assert (await house.ask("two", key=revoked)).status_code == 401
+            assert came_from(await house.ask("one", key=key))[0] == "miss"
+
+
+async def test_a_change_by_an_admin_is_not_acknowledged_by_another_primary(nodes: Nodes) -> None:
+    client = connect(nodes.url, prefix=KEYS)
+    try:
+        await command(client, "SET", f"{KEYS}one", 1)
+        since = client.recent.takeovers
+        await run_waiting(client, "SET", f"{KEYS}one", 2, since=since)
+        replica = replica_of(nodes, nodes.primary_of(KEYS))
+        replica.run("CLUSTER", "FAILOVER")
+        ends = time.monotonic() + _WITHIN_S
+        while nodes.primary_of(KEYS) is not replica:
+            assert time.monotonic() < ends
+        said = ""
+        while "see whether it is there" not in said:  # first its connection may be closed
+            assert time.monotonic() < ends
+            with pytest.raises(StoreError) as refused:
+                await run_waiting(client, "SET", f"{KEYS}one", 3, since=since)
+            said = str(refused.value)
+    finally:
+        await client.aclose()
+
+
+async def test_only_changes_of_the_last_minute_are_made_again_and_in_their_order() -> None:
+    class Store:
+        generation = 0
+
+    store, now = Store(), 0.0
+    recent = RecentChanges(store, clock=lambda: now)
+    made: list[str] = []
+
+    def noted(name: str, kind: str = "") -> None:
+        async def redo() -> None:
+            made.append(name)
+
+        recent.note(redo, kind, name)
+
+    async def tell(kind: str, body: str) -> None:
+        made.append(f"{kind}:{body}")
+
+    await recent.redo()
+    noted("old")
+    now = 61.0
+    noted("a", "keys")
+    noted("b")
+    assert not recent.due
+    await recent.redo()
+    assert made == []
+    store.generation = 2
+    assert recent.due
+    await recent.redo()
+    await recent.tell(tell)
+    assert made == ["a", "b"]
+    assert not recent.due
+    with pytest.raises(StoreError, match="may have back what was removed"):
+        recent.check()  # other servers' may be missing
+    recent.agree(2)
+    recent.check()
+    for _ in range(2):
+        await recent.tell(tell)
+        assert made == ["a", "b", "keys:a"]
 
 
 async def test_what_was_stored_after_a_purge_stays_when_a_replica_that_has_both_takes_over(
@@ -156,35 +365,3 @@ async def test_a_purge_of_which_the_replica_has_a_part_is_made_again(
         nodes.resume(replica)
         await until_hit(house, other, key)
         assert came_from(await house.ask(old, key=key))[0] == "miss"
-
-
-async def test_only_changes_of_the_last_minute_are_made_again_and_in_their_order() -> None:
-    class Store:
-        generation = 1
-
-    store, now = Store(), 0.0
-    recent = RecentChanges(store, clock=lambda: now)
-    made: list[str] = []
-
-    def noted(name: str, kind: str = "") -> None:
-        async def redo() -> None:
-            made.append(name)
-
-        recent.note(redo, kind, name)
-
-    async def tell(kind: str, body: str) -> None:
-        made.append(f"{kind}:{body}")
-
-    await recent.redo(tell)
-    noted("old")
-    now = 61.0
-    noted("a", "keys")
-    noted("b")
-    assert not recent.due
-    await recent.redo(tell)
-    assert made == []
-    store.generation = 2
-    assert recent.due
-    await recent.redo(tell)
-    assert made == ["a", "keys:a", "b"]
-    assert not recent.due

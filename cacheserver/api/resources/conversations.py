@@ -122,4 +122,5 @@ async def forget(request: Request, name: str, namespace: str = "default") -> dic
     )
     if not gone:
         raise NotFound("there is no such conversation, or it is forgotten")
+    await state.parts.host.peers.confirm()
     return {"conversation": name, "forgotten": True}

@@ -75,7 +75,7 @@ class Deadlines:
             more += 2 * (len(new_vectors) - len(vectors or b""))
             now_ms = round(self._clock() * 1000)
             life_ms = max(1, round((expires_at + keep_s) * 1000) - now_ms)
-            changed = await self._hot.change(
+            changed = await self._hot.noted(
                 self._script,
                 *(entry_id, fingerprint, meta),
                 orjson.dumps([fingerprint, size + more, cost, whose, groups, *stands]),

@@ -91,8 +91,7 @@ class Entries:
         self.seen = Seen()
         self.search = EntrySearch(redis, prefix=prefix, sealer=self._sealer)
         self._touched: dict[str, tuple[int, Nanodollars]] = {}  # hits and what they saved, by id
-        # GDSF's L, as of the last upkeep and evictions of this process; b"": to be looked up.
-        self._inflation = b""
+        self._inflation = b""  # GDSF's L, as of the last upkeep or eviction; b"": to be looked up
         self._task: asyncio.Task[None] | None = None
         self._put = redis.register_script(entry_scripts.PUT)
         self._touch = redis.register_script(entry_scripts.TOUCH)
@@ -226,8 +225,7 @@ class Entries:
         if vector is not None or lacks:
             vectors = {} if vector is None else {self._embedder: vector}
             row = self._sealed("vectors", entry, pack_vectors(codec.vector_row(entry, vectors)))
-        # Once its answer is compared, vectors of that are kept too (`calibration.answers`).
-        size = len(value) + 2 * len(row) + OVERHEAD_BYTES
+        size = len(value) + 2 * len(row) + OVERHEAD_BYTES  # vectors of its answer may follow
         if self.max_bytes is not None and size > self.max_bytes:
             return False
         meta = [
@@ -253,6 +251,8 @@ class Entries:
         ]
         self.seen.add(entry.fingerprint)
         old = "" if replaces is None else replaces.id or entry_scripts.NONE
+        if replaced := "" if replaces is None else replaces.id:
+            self.hot.note(self._purge_ids, replaced)  # if a failover brings it back
         pin = int(replaces is not None and replaces.pin)
         status, turns = 2, 0
         while status == 2:  # each turn evicts `_STEP` entries, so it ends
@@ -263,7 +263,7 @@ class Entries:
             self._left(dropped)
             turns += 1
         if status == 3 or turns > 1:  # others may serve from memory what this one replaces
-            await self.hot.confirm(lasting=False)
+            await self.hot.confirm(lasting=bool(replaced))
         return bool(status)
 
     def touch(self, entry: Entry, saved: Nanodollars = 0) -> None:
@@ -276,7 +276,7 @@ class Entries:
         """Purge one entry of `tenant`; returns how many there were: 0 or 1."""
         group = key_groups.entry_group(tenant, entry_id)
         now = repr(self._clock())
-        found = await self.hot.remove(self._purge_id, tenant, entry_id, group, now, MARKER_S)
+        found = await self.hot.noted(self._purge_id, tenant, entry_id, group, now, MARKER_S)
         if found:
             self._tell([entry_id])
         await self.hot.confirm()
@@ -296,7 +296,7 @@ class Entries:
         return await self.purge_group(group(tenant, actor or conversation))
 
     async def has_namespace(self, tenant: str, namespace: str) -> bool:
-        """Return True if anything of `tenant`'s is stored in `namespace`. Raises `StoreError`."""
+        """Return True if anything of `tenant`'s is stored in `namespace`."""
         group = key_groups.namespace_group(tenant, namespace)
         return bool(await command(self._redis, "EXISTS", f"{self._prefix}g:{group}"))
 
@@ -325,7 +325,7 @@ class Entries:
         """Purge these entries; returns how many of them were still there."""
         total = 0
         for start in range(0, len(ids), _STEP):
-            dropped = await self.hot.remove(self._purge_ids, *ids[start : start + _STEP])
+            dropped = await self.hot.noted(self._purge_ids, *ids[start : start + _STEP])
             self._tell([entry_id.decode() for entry_id in dropped])
             total += len(dropped)
         await self.hot.confirm()

@@ -100,10 +100,17 @@ class HotEntries:
         finally:
             self._changes += 1
 
-    async def remove(self, script: AsyncScript, *words: str | bytes | float) -> Any:
-        """Run a script that removes entries, as `change` does; again if a failover loses it."""
-        self._peers.note(lambda: self.change(script, *words))
+    async def noted(self, script: AsyncScript, *words: str | bytes | float) -> Any:
+        """Run a script that removes or replaces, as `change` does; again if a failover loses it.
+
+        It does nothing to entries that others have changed since.
+        """
+        self.note(script, *words)
         return await self.change(script, *words)
+
+    def note(self, script: AsyncScript, *words: str | bytes | float) -> None:
+        """Run a script that removes or replaces if a failover happens within a minute."""
+        self._peers.note(lambda: self.change(script, *words))
 
     async def confirm(self, *, lasting: bool = True) -> None:
         """Wait until no server serves what was changed from its memory.

@@ -20,7 +20,8 @@ from cacheserver.core.errors import StoreError
 from cacheserver.core.times import iso
 from cacheserver.observability.store_sizes import StoreSizes
 from cacheserver.observability.version import installed_version
-from cacheserver.storage.connection import REPLICAS_DO, command, lacks_replicas
+from cacheserver.storage.connection import command
+from cacheserver.storage.replication import REPLICAS_DO, lacks_replicas
 
 _WORST: Final[tuple[Status, ...]] = ("ok", "degraded", "failed")
 _SLOW_MS: Final = 50  # of a write to the store: it takes under one on the same machine

@@ -321,7 +321,7 @@ class Supervisor:
                 one.silent += one.is_ready
             await self._count()
             for one in self._workers:
-                if one.silent >= _SILENT and not self._stopping.is_set():
+                if one.silent >= _SILENT:  # also when all end: a stop does not wait for it
                     self._end_hung(one)
 
     def _end_hung(self, worker: _Worker) -> None:

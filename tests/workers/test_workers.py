@@ -162,9 +162,11 @@ def test_a_worker_that_is_killed_under_load_is_replaced_and_its_counts_stay(
         assert failed[0] <= len(loads) + 2
 
 
+QUICK = "import cacheserver.workers.supervisor as s; s._LOOK_S = s._WAIT_S = 0.5"
+
+
 def test_a_worker_that_hangs_is_killed_and_replaced(tmp_path: Path) -> None:
-    quick = "import cacheserver.workers.supervisor as s; s._LOOK_S = s._WAIT_S = 0.5"
-    with workers(tmp_path, code=quick) as one:
+    with workers(tmp_path, code=QUICK) as one:
         assert ask(one, "What is the capital of France?").headers["x-cache"] == "miss"
         pids = [each["pid"] for each in listed(one)]
         os.kill(pids[1], signal.SIGSTOP)
@@ -174,6 +176,13 @@ def test_a_worker_that_hangs_is_killed_and_replaced(tmp_path: Path) -> None:
         # It was not given connections before it could find similar questions.
         found = {ask(one, "What's the capital of France?").headers["x-cache"] for _ in range(8)}
         assert found == {"semantic"}
+
+
+def test_a_worker_that_hangs_does_not_keep_the_others_from_stopping(tmp_path: Path) -> None:
+    with workers(tmp_path, code=QUICK) as one:
+        os.kill(listed(one)[1]["pid"], signal.SIGSTOP)
+        one.process.send_signal(signal.SIGTERM)
+        one.process.wait(60)
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])

@@ -119,11 +119,12 @@ def main() -> int:
         return 0
     if args.check:
         return instructions.check()
-    _measure(args)
-    return 0
+    return 0 if _measure(args) else 1
 
 
-def _measure(args: argparse.Namespace) -> None:
+def _measure(args: argparse.Namespace) -> bool:
+    """Measure and print; return whether every target was met."""
+    met = True
     figures: dict[str, Any] = {"machine": _machine()}
     with pinned(LOAD_CORE), temporary_folder() as folder:  # the other core is the server's alone
         run = Run(
@@ -145,11 +146,13 @@ def _measure(args: argparse.Namespace) -> None:
             figures[name] = {**_PARTS, **_NAMED}[name](run)
             print(f"{name} ({time.monotonic() - began:.0f} s)")
             for row in figures[name]:
+                met &= row.get("target") is None or row["met"]
                 kept = "" if row.get("target") is None else "ok" if row["met"] else "MISSED"
                 shown = f"  {row['what']:<78} {text(row):>12} {row.get('target') or '':<8} {kept}"
                 print(shown.rstrip(), flush=True)
             if args.json:
                 args.json.write_text(json.dumps(figures, indent=1) + "\n")
+    return met
 
 
 def _machine() -> str:

@@ -130,8 +130,9 @@ class Jobs:
         listed = tenant_key(job.tenant) if job.kind == "batch" else ""
         created_ms = round(job.created_at * 1000)
         await run_script(self._open, self._prefix, "", job.id, listed, created_ms, life_ms, *fields)
-        wrote = ("SET", f"{self._prefix}probe", 1, "PX", 60_000)
-        await run_waiting(self._redis, *wrote, since=since)
+        if self._redis.replicas:
+            wrote = ("SET", f"{self._prefix}probe", 1, "PX", 60_000)
+            await run_waiting(self._redis, *wrote, since=since)
         return made_room
 
     async def get(self, tenant: str, id: str) -> Job | None:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
+
 import pytest
-from playwright.async_api import Browser, expect
+from playwright.async_api import Browser, Route, expect
 
 from tests.admin_page.pages import SCHEMES, WIDTHS, AdminPage, Visit, browser_tests, window
 from tests.api.admin import ADMIN, put
@@ -186,6 +188,33 @@ async def test_a_wrong_value_is_told_beside_its_field_and_nothing_typed_is_lost(
     await expect(admin.main.get_by_text("There are changes that are not saved")).to_have_count(0)
     await expect(daily).to_have_value("")
     assert (await house.parts.tenants.stored("shop")).own == {"stale_s": 60}
+
+
+async def test_what_is_typed_while_a_form_is_read_again_stays(
+    admin: AdminPage, house: House
+) -> None:
+    await house.key("shop")
+    await admin.open("tenants", tenant="shop", tab="settings")
+    form, typed = admin.main.locator("form"), asyncio.Event()
+    daily, stale = form.get_by_label("Dollars a day"), form.get_by_label("Stale answers, seconds")
+
+    async def hold(route: Route) -> None:
+        if route.request.method == "GET":
+            await typed.wait()
+        await route.continue_()
+
+    await admin.page.route("**/admin/v1/tenants/shop", hold)
+    await stale.fill(" 60")
+    await form.get_by_role("button", name="Save changes").click()
+    await expect(admin.page.get_by_text("In force within")).to_be_visible()
+    await daily.fill("7")
+    typed.set()
+    await expect(stale).to_have_value("60")  # as the server has it: it was read again
+    await expect(daily).to_have_value("7")
+    await form.get_by_role("button", name="Save changes").click()
+    await expect(admin.main.get_by_text("There are changes that are not saved")).to_have_count(0)
+    own = (await house.parts.tenants.stored("shop")).own
+    assert own == {"stale_s": 60, "budgets": {"daily": {"usd": 7}}}
 
 
 async def test_a_rule_of_lifetimes_is_added_and_the_check_names_it(

@@ -37,6 +37,7 @@ USES: dict[str, tuple[Any, Callable[[Components], Any], Any]] = {
     "retry_wait_s": (7, lambda p: p.upstream.retry_wait_s, 7),
     "store_wait_s": (9, lambda p: p.host.settings.store_wait_s, 9),
     "index": ("vector-sets", lambda p: p.index_move._wanted, "vector-sets"),
+    "index_bytes": ("20MB", lambda p: p.host.answers.index_limit.bytes, 20_000_000),
     "max_bytes": ("20MB", lambda p: (p.entries.entries.max_bytes, p.sizes.limits["answers"]),
                   (20_000_000,) * 2),
     "max_decision_bytes": (10**7, lambda p: p.decision_log.max_bytes, 10**7),

@@ -4,7 +4,7 @@ import { fieldMessage } from "./format.js";
 import { Button } from "./parts.js";
 
 /**
- * State of a form: `{values, set(name, value), errors, problem, busy, changed, submit, reset}`.
+ * State of a form: `{values, set(name, value), errors, problem, busy, changed, submit, reset, settle}`.
  * `save(values)` sends them; an `ApiError` is shown at each field that its `details` name (`names`
  * translates the server's name into the form's), any other above the buttons.
  */
@@ -44,7 +44,11 @@ export function useForm(initial, save, { names = (field) => field } = {}) {
     setErrors({});
     setProblem(null);
   };
-  return { values, set, errors, problem, busy, changed, submit, reset };
+  /** Show what was sent as the server has it; what was typed since stays. */
+  const settle = (sent, stored) => setValues((was) => Object.fromEntries(
+    Object.entries(was).map(([name, value]) => [name, value === sent[name] ? stored[name] : value]),
+  ));
+  return { values, set, errors, problem, busy, changed, submit, reset, settle };
 }
 
 /**

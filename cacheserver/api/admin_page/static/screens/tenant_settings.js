@@ -1,5 +1,5 @@
 // A tenant's settings as a form, own and default told apart, and its rules of lifetimes.
-import { html, useEffect, useState } from "../lib/html.js";
+import { html, useEffect, useRef, useState } from "../lib/html.js";
 import { send } from "../lib/api.js";
 import { Field, Form, useForm } from "../lib/form.js";
 import { duration } from "../lib/format.js";
@@ -81,7 +81,7 @@ function parsed(kind, value) {
 export function SettingsForm({ name, may, group }) {
   const path = `/admin/v1/tenants/${encodeURIComponent(name)}`;
   const found = useApi(path);
-  return html`<${Loaded} of=${found} lines=${8}>${(data) => html`<${Filled} key=${JSON.stringify(data.own)}
+  return html`<${Loaded} of=${found} lines=${8}>${(data) => html`<${Filled} key=${name}
     path=${path} data=${data} may=${may} group=${group} reload=${found.reload} />`}<//>`;
 }
 
@@ -89,6 +89,7 @@ function Filled({ path, data, may, group, reload }) {
   useEffect(() => {
     if (group) document.querySelector(`.tenant-form [aria-label="${CSS.escape(group)}"]`)?.scrollIntoView();
   }, []);
+  const sent = useRef(null);
   const start = Object.fromEntries(FIELDS.map(([field]) => [field, text(at(data.own, field))]));
   const form = useForm(start, async (values) => {
     const body = {};
@@ -101,9 +102,13 @@ function Filled({ path, data, may, group, reload }) {
       place[last] = parsed(kind, values[field]);
     }
     await send("PUT", path, body);
+    sent.current = values;
     notify("Saved. In force within three seconds.");
     reload();
   }, { names: (field) => FIELDS.find(([one]) => field === one || field.startsWith(`${one}.`))?.[0] ?? field });
+  useEffect(() => {
+    if (sent.current) form.settle(sent.current, start);
+  }, [JSON.stringify(data.own)]);
   const conflicts = Object.entries(data.conflicts);
   return html`<div class="tenant-form"><${Form} form=${form} may=${false}>
     <p class="hint">An empty field has the server's default, which stands in it in grey. Bars are set in

@@ -24,7 +24,7 @@ from cacheserver.core.types import Controls, Declaration
 from cacheserver.storage.connection import PREFIX, Connection, command, run_script, store_errors
 from cacheserver.storage.json_values import tenant_key
 from cacheserver.storage.key_scan import scan_keys
-from cacheserver.storage.replication import run_waiting
+from cacheserver.storage.replication import wait_for_replicas
 from cacheserver.storage.sealer import PlainSealer, Sealer, as_object
 
 Kind: TypeAlias = Literal["batch", "query"]
@@ -130,9 +130,7 @@ class Jobs:
         listed = tenant_key(job.tenant) if job.kind == "batch" else ""
         created_ms = round(job.created_at * 1000)
         await run_script(self._open, self._prefix, "", job.id, listed, created_ms, life_ms, *fields)
-        if self._redis.replicas:
-            wrote = ("SET", f"{self._prefix}probe", 1, "PX", 60_000)
-            await run_waiting(self._redis, *wrote, since=since)
+        await wait_for_replicas(self._redis, prefix=self._prefix, since=since)
         return made_room
 
     async def get(self, tenant: str, id: str) -> Job | None:

@@ -58,6 +58,12 @@ async def run_waiting(
     return reply
 
 
+async def wait_for_replicas(redis: Connection, *, prefix: str, since: int) -> None:
+    """Wait for replicas, if there are any, to have what was written. Raises as `run_waiting`."""
+    if redis.replicas:
+        await run_waiting(redis, "SET", f"{prefix}probe", 1, "PX", 60_000, since=since)
+
+
 async def lacks_replicas(redis: Connection) -> str | None:
     """Return what is found where fewer replicas follow than must have a change; else None.
 

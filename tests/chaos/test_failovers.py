@@ -29,7 +29,7 @@ AGAIN = put(120, refresh=True, reason="refresh")
 
 
 def undone(history: History) -> Counter[str]:
-    """What the checker counts; for one fault after all writes, and for one before, it finds."""
+    """Count what is excused by a fault after all writes; none is by one that came before."""
     assert kinds(history) != set()
     assert kinds(replace(history, faults=[EARLIER])) != set()
     assert lost_at_failover(replace(history, faults=[EARLIER])).total() == 0

@@ -29,7 +29,7 @@ from cacheserver.index.vectors import VectorIndex
 
 _AT_ONCE = 4  # loads: each reads half a megabyte at a time from the store
 # How long a search waits for a scope: what a load of 10,000 questions takes, and a twentieth of
-# the shortest call to Claude. `scripts/bench scopes` prints the times.
+# the shortest call to Claude. `scripts/bench index` prints the times.
 WAIT_S: Final = 0.25
 
 

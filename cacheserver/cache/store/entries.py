@@ -296,7 +296,7 @@ class Entries:
         return await self.purge_group(group(tenant, actor or conversation))
 
     async def has_namespace(self, tenant: str, namespace: str) -> bool:
-        """Return True if anything of `tenant`'s is stored in `namespace`."""
+        """Return True if anything of `tenant`'s is stored in `namespace`. Raises `StoreError`."""
         group = key_groups.namespace_group(tenant, namespace)
         return bool(await command(self._redis, "EXISTS", f"{self._prefix}g:{group}"))
 

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
+import re
+
 import pytest
-from playwright.async_api import expect
+from playwright.async_api import Route, expect
 
 from tests.admin_page.pages import SCHEMES, WIDTHS, AdminPage, Scheme, Visit, browser_tests
 from tests.api.admin import ADMIN
@@ -47,6 +50,45 @@ async def test_signing_out_ends_the_session(admin: AdminPage) -> None:
     await expect(admin.page.get_by_label("Admin key")).to_be_visible()
     cookies = await admin.page.context.cookies()
     assert cookies == []
+
+
+@pytest.mark.parametrize("worked", [True, False])
+async def test_what_is_opened_while_signing_out_reads_nothing_until_that_is_done(
+    admin: AdminPage, worked: bool
+) -> None:
+    ended, opened = asyncio.Event(), asyncio.Event()
+
+    async def late(route: Route) -> None:
+        if route.request.method != "DELETE":
+            return await route.continue_()
+        if not worked:
+            ended.set()
+            await opened.wait()
+            return await route.fulfill(status=503, json={"error": {"message": "The store is away."}})
+        answer = await route.fetch()
+        ended.set()
+        await opened.wait()
+        return await route.fulfill(response=answer)
+
+    if not worked:
+        admin.expect("status of 503")
+    await admin.page.route("**/admin/session", late)
+    await admin.page.get_by_role("button", name="Sign out").click()
+    await ended.wait()
+    await admin.page.get_by_role("link", name="Entries", exact=True).click()
+    await expect(admin.page).to_have_title(re.compile("Entries"))
+    await admin.page.get_by_role("link", name="Overview", exact=True).click()
+    await expect(admin.page).to_have_title(re.compile("Overview"))
+    asked = len(admin.asked)
+    opened.set()
+    if worked:
+        await expect(admin.page.get_by_label("Admin key")).to_be_visible()
+    else:
+        await expect(admin.page.get_by_text("The store is away.")).to_be_visible()
+        nothing = admin.main.get_by_role("region", name="Nothing was asked in the last 30 days")
+        await expect(nothing).to_be_visible()
+    late_reads = [url for url in admin.asked[asked:] if "/admin/v1/" in url]
+    assert (late_reads == []) is worked
 
 
 async def test_the_cookie_is_out_of_reach_of_scripts_and_of_other_sites(admin: AdminPage) -> None:

@@ -1,6 +1,6 @@
 // The frame: who is signed in, the list of screens, and the screen of the address.
 import { html, render, useEffect, useRef, useState } from "./lib/html.js";
-import { checkConnection, get, onConnection, send, setCsrfToken } from "./lib/api.js";
+import { checkConnection, get, onConnection, send, setCsrfToken, signOut } from "./lib/api.js";
 import { Dialog } from "./lib/dialog.js";
 import { Field, Form, useForm } from "./lib/form.js";
 import { Button, ErrorBox, Notices, Skeleton, notify } from "./lib/parts.js";
@@ -122,7 +122,7 @@ function Frame({ session, accept }) {
   }, [online]);
   const leave = async () => {
     try {
-      accept(await send("DELETE", "/admin/session"));
+      accept(await signOut());
     } catch (error) {
       notify(error.message, "bad");
     }

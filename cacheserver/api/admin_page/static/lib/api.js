@@ -16,7 +16,11 @@ export class ApiError extends Error {
   }
 }
 
+const READS_MS = 1000; // a read that takes longer was let in long ago
+
 let csrfToken = null;
+let leaving = null; // while somebody signs out: resolves to whether they did
+const reads = new Set();
 const listeners = new Set();
 
 /** Remember the session's CSRF token; null: nobody is signed in. */
@@ -71,7 +75,37 @@ export function upload(path, content, params = {}) {
   return call("POST", address(path, params), content);
 }
 
+/**
+ * End the session. Returns the answer's JSON; throws `ApiError`. A read that reached the server
+ * after the end would be refused as if the session had run out: those under way are answered
+ * first, and none begins until it is known whether the session ended.
+ */
+export async function signOut() {
+  const read = Promise.allSettled([...reads]);
+  const waited = Promise.race([read, new Promise((resolve) => setTimeout(resolve, READS_MS))]);
+  const ended = waited.then(() => fetchJson("DELETE", "/admin/session"));
+  leaving = ended.then(() => true, () => false);
+  try {
+    return await ended;
+  } finally {
+    leaving = null;
+  }
+}
+
+/** Return whether the session was ended by a sign-out under way; waits for it to end. */
+export async function signedOut() {
+  return leaving !== null && (await leaving);
+}
+
 async function call(method, url, body, signal) {
+  if (method !== "GET") return fetchJson(method, url, body, signal);
+  if (leaving !== null && (await signedOut())) throw new DOMException("Signed out.", "AbortError");
+  const read = fetchJson(method, url, body, signal);
+  reads.add(read);
+  return read.finally(() => reads.delete(read));
+}
+
+async function fetchJson(method, url, body, signal) {
   const headers = { accept: "application/json" };
   if (method !== "GET" && csrfToken) headers["x-csrf-token"] = csrfToken;
   if (typeof body === "string") headers["content-type"] = "application/json";

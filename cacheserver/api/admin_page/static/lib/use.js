@@ -1,6 +1,6 @@
 // Hooks: data of the API, live figures, storage in the browser.
 import { useCallback, useEffect, useRef, useState } from "./html.js";
-import { address, checkConnection, get } from "./api.js";
+import { address, checkConnection, get, signedOut } from "./api.js";
 
 /**
  * Read `path` and follow its changes: `{data, error, loading, reload}`. While it is read again the
@@ -46,7 +46,9 @@ export function useEvents(path, onEvent) {
     if (path === null) return undefined;
     let source = null;
     let retry = null;
-    const open = () => {
+    let wanted = false;
+    const open = async () => {
+      if ((await signedOut()) || !wanted || source !== null) return;
       source = new EventSource(path);
       source.onmessage = ({ data }) => {
         const event = JSON.parse(data);
@@ -56,17 +58,21 @@ export function useEvents(path, onEvent) {
       source.onerror = () => {
         setFound((was) => ({ ...was, state: "lost" }));
         checkConnection();
-        if (source.readyState === EventSource.CLOSED) retry = setTimeout(open, 5000);
+        if (source?.readyState !== EventSource.CLOSED) return;
+        source = null;
+        retry = setTimeout(open, 5000);
       };
     };
     const close = () => {
+      wanted = false;
       clearTimeout(retry);
       source?.close();
       source = null;
     };
     const follow = () => {
-      if (document.visibilityState !== "visible") close();
-      else if (source === null) open();
+      if (document.visibilityState !== "visible") return close();
+      wanted = true;
+      return open();
     };
     follow();
     document.addEventListener("visibilitychange", follow);

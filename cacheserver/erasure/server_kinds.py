@@ -17,6 +17,7 @@ STORAGE: Final = (
 PEERS: Final = (
     ("servers", "sorted set", "peers", _STAYS, "random names, times", "seconds"),
     ("servers_seen", "hash", "peers:seen", _STAYS, "random names, ids", "seconds"),
+    ("servers_agreed", "string", "peers:agreed", _STAYS, "a random name", "always"),
     ("servers_many", "string", "many", _STAYS, "a number", "seconds"),
     ("calls", "string", "fl:<key>", _STAYS, "random names; a digest in the key", "seconds"),
     ("call_questions", "string", "fq:T:<key>", _ALWAYS, "the question, its vector", "seconds"),

@@ -17,8 +17,8 @@ from cacheserver.storage.sealer import Sealer
 async def build(store: Store, swallowed: Counts) -> AsyncIterator[Peers]:
     """Yield this server among its peers; it leaves them at the end. Raises `StoreError`."""
     peers = Peers(store.redis, swallowed, prefix=store.prefix)
-    await peers.start()
     try:
+        await peers.start()
         yield peers
     finally:
         await peers.close()

@@ -42,6 +42,7 @@ _PATIENCE_S: Final = 5.0  # for servers that keep their lease and apply nothing
 _READ: Final = 512  # changes read by one round trip
 _RETRY_S: Final = 0.1
 _TAKEOVERS: Final = 5  # of the store by replicas, while one change is made
+_START_S: Final = 30.0  # for the others' removals; as long as an orchestrator waits for a start
 _AT_ONCE_S: Final = 0.6  # how long a request waits for a lease that lapsed
 # Goes on while the machine sleeps, where there is such a clock: leases end meanwhile.
 _CLOCK: Final = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
@@ -159,14 +160,25 @@ class Peers:
         self._settled_from = self._clock() + self._lease_s
 
     async def start(self) -> None:
-        """Join. Raises `StoreError`."""
+        """Join, after the others' removals if a replica has just taken over. Raises `StoreError`.
+
+        Call `close` also where it fails.
+        """
         self._applied = await self._tell("join", "")
         self._heard_at = self._clock()
+        if await self._takeover.is_new():
+            self._had_others = True  # it may: those that live are listed within a lease
+            self._complete_from = self._clock() + self._lease_s
         await self._renew()
         self._tasks = [
             asyncio.create_task(self._keep_beating(), name="peers:lease"),
             asyncio.create_task(self._follow(), name="peers:follow"),
         ]
+        ends = self._clock() + _START_S
+        while self._redis.recent.unsure:
+            if self._clock() > ends:
+                raise StoreError("after a failover, a server has not made its removals again")
+            await asyncio.sleep(_PAUSE_S)
 
     async def close(self) -> None:
         """Leave: nobody waits for this server any more."""

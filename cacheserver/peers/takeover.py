@@ -1,7 +1,10 @@
 """Agreement of the servers after a replica of the store has taken over.
 
 Rule: each makes its removals of the last minute again, and none trusts the store before all that
-live have. One that has not keeps its lease and confirms no change, so the others wait for it.
+live have. One that has not keeps its lease and confirms no change, so the others wait for it. So
+does a server that starts on a primary that no server has trusted yet.
+
+    P peers:agreed  string  Redis' name for the data of the primary that the servers trust
 """
 
 from __future__ import annotations
@@ -12,7 +15,7 @@ from typing import Final
 
 from cacheserver.core.single_flight import end
 from cacheserver.peers import scripts
-from cacheserver.storage.connection import Connection, run_script
+from cacheserver.storage.connection import Connection, command, run_script
 
 _PAUSE_S: Final = 0.004  # between looks whether all are ready
 
@@ -22,16 +25,30 @@ class Takeover:
 
     def __init__(self, redis: Connection, *, prefix: str, name: str) -> None:
         self._recent = redis.recent
+        self._redis = redis
+        self._agreed = f"{prefix}peers:agreed"
         self._words = (prefix, name)
         self._add = redis.register_script(scripts.ADD)
         self._lagging = redis.register_script(scripts.LAGGING)
         self._redoing: asyncio.Task[None] | None = None
-        self._asked = (0, b"")  # after how many takeovers the others were asked, by which change
+        self._asked = (-1, b"")  # after how many takeovers the others were asked, by which change
 
     def begin(self) -> None:
         """Begin to make this server's removals again, if a replica has taken over."""
         if self._redoing is None and self._recent.due:
             self._redoing = asyncio.create_task(self._recent.redo(), name="peers:redo")
+
+    async def is_new(self) -> bool:
+        """Return whether no server has trusted this primary yet; then it is doubted here, too.
+
+        A replica may have taken over just before this server began. Raises `StoreError`.
+        """
+        if not (history := self._recent.history):
+            return False
+        if await command(self._redis, "GET", self._agreed) == history:
+            return False
+        self._recent.doubt()
+        return True
 
     async def settle(self, *, wait_s: float, all_listed: bool) -> bool:
         """Return whether every server has made its removals again, after some wait.
@@ -43,7 +60,7 @@ class Takeover:
         self.begin()
         if not await self._redone(wait_s) or not all_listed:
             return False
-        generation = self._recent.takeovers
+        generation, history = self._recent.takeovers, self._recent.history
         if self._asked[0] != generation:
             id, _, _ = await run_script(self._add, *self._words, "sync", "")
             self._asked = generation, id
@@ -51,6 +68,7 @@ class Takeover:
             if time.monotonic() > ends:
                 return False
             await asyncio.sleep(_PAUSE_S)
+        await command(self._redis, "SET", self._agreed, history)  # of that takeover, if it is late
         self._recent.agree(generation)
         return not self._recent.unsure
 

@@ -68,7 +68,7 @@ class Primary:
         """`arguments` are redis-py's for the files of TLS."""
         self.address: Address | None = None  # as of the last look
         self.generation = 0  # counts how often the data became those of another server
-        self._history = b""  # Redis' name for what the primary has replicated, and its ancestors
+        self.history = b""  # Redis' name for what the primary has replicated, and its ancestors
         self._url = url
         self._arguments = arguments
         self._slot = primary_views.slot_of(prefix)
@@ -101,9 +101,9 @@ class Primary:
 
     def follow(self, history: bytes) -> None:
         """Note the history that a connection leads to, and close those to another one."""
-        if history != self._history:
-            self.generation += bool(self._history)  # the first is where this server begins
-            self._history = history
+        if history != self.history:
+            self.generation += bool(self.history)  # the first is where this server begins
+            self.history = history
             for one in list(self._connections):
                 if isinstance(one, ToPrimary) and one.history not in (b"", history):
                     one.abort()

@@ -28,6 +28,8 @@ class History(Protocol):
 
     @property
     def generation(self) -> int: ...
+    @property
+    def history(self) -> bytes: ...  # Redis' name for what it has replicated, and its ancestors
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +57,11 @@ class RecentChanges:
     def takeovers(self) -> int:
         """Return how often a replica has taken over."""
         return 0 if self._history is None else self._history.generation
+
+    @property
+    def history(self) -> bytes:
+        """Return Redis' name for the data of the primary; b"" for a store without replicas."""
+        return b"" if self._history is None else self._history.history
 
     @property
     def due(self) -> bool:
@@ -93,6 +100,10 @@ class RecentChanges:
                 if note.kind and (note.kind, note.body) not in self._untold:
                     self._untold.append((note.kind, note.body))
             self._redone = generation
+
+    def doubt(self) -> None:
+        """Note that a replica may have taken over a moment before this server began."""
+        self._agreed = -1  # no takeover has this number
 
     def agree(self, generation: int) -> None:
         """Note that every server has made its changes again, up to that takeover."""

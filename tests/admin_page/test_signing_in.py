@@ -64,7 +64,9 @@ async def test_what_is_opened_while_signing_out_reads_nothing_until_that_is_done
         if not worked:
             ended.set()
             await opened.wait()
-            return await route.fulfill(status=503, json={"error": {"message": "The store is away."}})
+            return await route.fulfill(
+                status=503, json={"error": {"message": "The store is away."}}
+            )
         answer = await route.fetch()
         ended.set()
         await opened.wait()

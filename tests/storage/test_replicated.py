@@ -288,6 +288,7 @@ async def test_a_change_by_an_admin_is_not_acknowledged_by_another_primary(nodes
 async def test_only_changes_of_the_last_minute_are_made_again_and_in_their_order() -> None:
     class Store:
         generation = 0
+        history = b""
 
     store, now = Store(), 0.0
     recent = RecentChanges(store, clock=lambda: now)

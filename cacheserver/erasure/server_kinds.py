@@ -6,12 +6,14 @@ from typing import Final, Literal
 
 _STAYS: Final[Literal["stays"]] = "stays"
 _ALWAYS: Final[Literal["always"]] = "always"
+_ORDERED: Final = "a time; ids, names or digests in the key"
 _CHANGED: Final = "ids, digests, names of tenants"
 
 # Name, type, key, how it is erased, what it holds, lifetime.
 STORAGE: Final = (
     ("schema", "string", "schema", _STAYS, "a number", "always"),
     ("heartbeat", "string", "beats", _STAYS, "a number", "always"),
+    ("change_order", "string", "changed:<name>", _STAYS, _ORDERED, "two minutes"),
     ("restoring", "string", "restoring", _STAYS, "a marker", "until the restore ends"),
 )
 PEERS: Final = (

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from functools import partial
 from typing import Any, Final
 
 import orjson
@@ -15,7 +14,7 @@ import orjson
 from cacheserver.core.errors import BadRequest, StoreError
 from cacheserver.peers.peers import Told, nobody
 from cacheserver.storage.connection import PREFIX, Connection, command
-from cacheserver.storage.hash_fields import replace_field
+from cacheserver.storage.hash_fields import FieldChange
 
 _TRIES: Final = 50  # to change a document that others change at the same time
 _MOST_BYTES: Final = 256 * 1024  # every server reads it every two seconds
@@ -41,6 +40,7 @@ class LiveDocuments:
     def __init__(self, redis: Connection, *, prefix: str = PREFIX, told: Told = nobody) -> None:
         self._redis = redis
         self._told = told
+        self._prefix = prefix
         self._key = f"{prefix}live"
         self.writes = 0
 
@@ -56,14 +56,16 @@ class LiveDocuments:
         """
         for _ in range(_TRIES):
             stored = await command(self._redis, "HGET", self._key, name)
+            self._redis.recent.check()
             before = decode(stored)
             after = changed(before)
             text = orjson.dumps(after) if after else b""
             if len(text) > _MOST_BYTES:
                 raise BadRequest(name, f"would have more than {_MOST_BYTES:,} bytes in all")
-            make = partial(replace_field, self._redis, self._key, name, stored or b"", text)
-            self._redis.recent.note(make, "live")
-            if await make():
+            fields = {name: (stored or b"", text)}
+            change = FieldChange(self._redis, fields, hash="live", prefix=self._prefix)
+            self._redis.recent.note(change.again, "live")
+            if await change.make():
                 self.writes += 1
                 await self._told("live")
                 return Changed(before, after, text or None)

@@ -1,4 +1,4 @@
-"""JSON objects as values in the store, and a tenant's name as a part of keys."""
+"""Values in the store: JSON objects, replies, and a tenant's name as a part of keys."""
 
 from __future__ import annotations
 
@@ -35,3 +35,13 @@ def decode_object(what: str, text: bytes) -> dict[str, Any]:
     if not isinstance(value, dict):
         raise StoreError(f"{what} in the store is damaged: it is not a JSON object")
     return value
+
+
+def as_bytes(reply: bytes | str) -> bytes:
+    """Return a reply as bytes, whatever the types of redis-py say."""
+    return reply.encode() if isinstance(reply, str) else reply
+
+
+def as_text(reply: bytes | str) -> str:
+    """Return a reply as text."""
+    return reply if isinstance(reply, str) else reply.decode()

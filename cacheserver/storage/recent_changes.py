@@ -3,7 +3,7 @@
 A replica that takes over may lack the last changes of the primary. What was removed would be back:
 each server makes its removals again, and none trusts what it reads before all have (`unsure`).
 
-Rule: what is made again only removes, or replaces what is still as it was before. It brings nothing
+Rule: what is made again only removes, or replaces what is older (`change_order`). It brings nothing
 back that was removed meanwhile.
 """
 

@@ -21,6 +21,7 @@ from cacheserver.core import names
 from cacheserver.core.errors import BadRequest, NotFound, StoreError
 from cacheserver.peers.peers import Told, nobody
 from cacheserver.storage.connection import PREFIX, Connection, command, store_errors
+from cacheserver.storage.json_values import as_text
 from cacheserver.storage.replication import run_waiting
 from cacheserver.tenants.api_key import digest_of
 from cacheserver.tenants.grace_cache import GraceCache
@@ -169,7 +170,9 @@ class AdminKeys:
     async def _records(self) -> dict[str, AdminKey]:
         with store_errors():
             stored = await self._redis.hgetall(self._keys)
-        return {_text(digest): _listed(_text(digest), record) for digest, record in stored.items()}
+        return {
+            as_text(digest): _listed(as_text(digest), record) for digest, record in stored.items()
+        }
 
 
 def read_role(field: str, value: object) -> Role:
@@ -205,7 +208,3 @@ def _listed(digest: str, record: bytes | str) -> AdminKey:
         return _admin_key(record)
     except StoreError:
         return AdminKey(digest[:16], "(damaged)", "read", 0.0, damaged=True)
-
-
-def _text(reply: bytes | str) -> str:
-    return reply if isinstance(reply, str) else reply.decode()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any, Final, Literal, TypeAlias, get_args
 
@@ -37,6 +38,11 @@ def shown(key: ApiKey) -> dict[str, Any]:
     fields = asdict(key)
     del fields["replaced"]  # it never is, of those that are shown
     return fields
+
+
+def newest(records: Mapping[str, ApiKey | None]) -> ApiKey:
+    """Return the record of a key that was not replaced by a newer one. One is not."""
+    return next(key for key in records.values() if key is not None and not key.replaced)
 
 
 def encode(key: ApiKey) -> bytes:

@@ -20,10 +20,7 @@ import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
-
-from redis.exceptions import WatchError
 
 from cacheserver.cache.controls import name as checked_name
 from cacheserver.core import names
@@ -32,10 +29,11 @@ from cacheserver.core.errors import BadRequest, NotFound, StoreError
 from cacheserver.core.rules.limits import Limits
 from cacheserver.peers.peers import Told, nobody
 from cacheserver.storage.connection import PREFIX, Connection, command, store_errors
-from cacheserver.storage.hash_fields import replace_field
+from cacheserver.storage.hash_fields import FieldChange
+from cacheserver.storage.json_values import as_bytes, as_text
 from cacheserver.storage.replication import run_waiting
 from cacheserver.tenants.access import Access
-from cacheserver.tenants.api_key import ApiKey, KeyRole, decode, digest_of, encode
+from cacheserver.tenants.api_key import ApiKey, KeyRole, decode, digest_of, encode, newest
 from cacheserver.tenants.grace_cache import FRESH_S, GRACE_S, GraceCache
 
 __all__ = ["FRESH_S", "GRACE_S", "KEY_MARK", "ApiKey", "ApiKeys"]
@@ -50,6 +48,7 @@ _PLACE = re.compile(
 _DAY_S = 86_400
 # An expired key is listed for this long; then the next key created deletes it.
 _SHOWN_S = 30 * _DAY_S
+_TRIES = 50  # to change a key that others change at the same time
 _SEEN = 10_000  # keys whose last day is in memory, to be written once a day
 
 
@@ -72,6 +71,7 @@ class ApiKeys:
         self._redis = redis
         self._swallowed = swallowed
         self._told = told
+        self._prefix = prefix
         self._keys = f"{prefix}keys"
         self._used = f"{prefix}keysused"
         self._now = now
@@ -127,33 +127,38 @@ class ApiKeys:
             raise BadRequest("overlap", f"must be 0 to {MAX_OVERLAP_S} seconds, 30 days")
         self._check_expiry(expires_at)
         now = round(self._now(), 3)
-        records = await self._of(key_id)
-        before = next(one for one in records.values() if not one.replaced)
-        if expires_at is None and before.expires_at is not None:
-            expires_at = round(now + before.expires_at - before.created_at, 3)
         plain, digest = _new_key()
         until = now + overlap_s
-        changed: dict[str, ApiKey | None] = {}
-        for other, key in records.items():
-            end = until if key.expires_at is None else min(until, key.expires_at)
-            changed[other] = replace(key, replaced=True, expires_at=end) if overlap_s else None
-        new = replace(
-            before,
-            created_at=now,
-            expires_at=expires_at,
-            overlaps_until=until if overlap_s else None,
-            last_used=None,
-        )
-        await self._write({**changed, digest: new}, known=records)
+
+        def rotated(records: Mapping[str, ApiKey]) -> dict[str, ApiKey | None]:
+            changed: dict[str, ApiKey | None] = {}
+            for other, key in records.items():
+                end = until if key.expires_at is None else min(until, key.expires_at)
+                changed[other] = replace(key, replaced=True, expires_at=end) if overlap_s else None
+            before, ends = newest(records), expires_at
+            if ends is None and before.expires_at is not None:
+                ends = round(now + before.expires_at - before.created_at, 3)
+            changed[digest] = replace(
+                before,
+                created_at=now,
+                expires_at=ends,
+                overlaps_until=until if overlap_s else None,
+                last_used=None,
+            )
+            return changed
+
+        new = newest(await self._change(key_id, rotated))
         await self._forget_expired()
         return new, plain
 
     async def limit_key(self, key_id: str, limits: Limits) -> ApiKey:
         """Set the limits of a key. Raises `NotFound` and `StoreError`."""
-        records = await self._of(key_id)
-        changed = {digest: replace(key, limits=limits) for digest, key in records.items()}
-        await self._write(changed, known=records)
-        return next(key for key in changed.values() if not key.replaced)
+        return newest(
+            await self._change(
+                key_id,
+                lambda records: {one: replace(key, limits=limits) for one, key in records.items()},
+            )
+        )
 
     async def change_key(
         self, key_id: str, *, label: str | None, expires: bool, expires_at: float | None
@@ -166,28 +171,34 @@ class ApiKeys:
             label = names.read("label", label, most=_MAX_LABEL, least=0)
         if expires:
             self._check_expiry(expires_at)
-        records = await self._of(key_id)
-        changed: dict[str, ApiKey] = {}
-        for digest, key in records.items():
-            ends = key.expires_at if key.replaced or not expires else expires_at
-            if key.replaced and expires and expires_at is not None and ends is not None:
-                ends = min(ends, expires_at)
-            changed[digest] = replace(
-                key, label=key.label if label is None else label, expires_at=ends
-            )
-        await self._write(changed, known=records)
-        return next(key for key in changed.values() if not key.replaced)
+
+        def changed(records: Mapping[str, ApiKey]) -> dict[str, ApiKey]:
+            found = {}
+            for digest, key in records.items():
+                ends = key.expires_at if key.replaced or not expires else expires_at
+                if key.replaced and expires and expires_at is not None and ends is not None:
+                    ends = min(ends, expires_at)
+                found[digest] = replace(
+                    key, label=key.label if label is None else label, expires_at=ends
+                )
+            return found
+
+        return newest(await self._change(key_id, changed))
 
     async def revoke_key(self, key_id: str) -> ApiKey:
         """Delete a key and its predecessor: no server accepts them afterwards.
 
         Raises `NotFound` and `StoreError`.
         """
-        records = await self._of(key_id)
-        await self._write(dict.fromkeys(records))
-        with store_errors():
-            await self._redis.hdel(self._used, key_id)
-        return next(key for key in records.values() if not key.replaced)
+        known: dict[str, ApiKey] = {}
+
+        def revoked(records: Mapping[str, ApiKey]) -> dict[str, None]:
+            known.update(records)
+            return dict.fromkeys(records)
+
+        await self._change(key_id, revoked)
+        await command(self._redis, "HDEL", self._used, key_id)
+        return newest(known)
 
     async def revoke_keys(self, tenant: str) -> list[ApiKey]:
         """Revoke every key of a tenant and return them. Raises `StoreError`."""
@@ -202,7 +213,7 @@ class ApiKeys:
         with store_errors():
             records = await self._redis.hvals(self._keys)
             used = await self._redis.hgetall(self._used)
-        days = {_text(id): _text(day) for id, day in used.items()}
+        days = {as_text(id): as_text(day) for id, day in used.items()}
         found = [replace(key, last_used=days.get(key.id)) for key in map(decode, records)]
         if found:
             await self._note_keys()
@@ -301,78 +312,68 @@ class ApiKeys:
 
     async def _of(self, key_id: str) -> dict[str, ApiKey]:
         """Return the records of a key by digest, one of them not replaced. Raises `NotFound`."""
+        return {digest: decode(record) for digest, record in (await self._raw_of(key_id)).items()}
+
+    async def _raw_of(self, key_id: str) -> dict[str, bytes]:
         with store_errors():
             stored = await self._redis.hgetall(self._keys)
-        records = {_text(digest): decode(record) for digest, record in stored.items()}
-        found = {digest: key for digest, key in records.items() if key.id == key_id}
-        if all(key.replaced for key in found.values()):
+        self._redis.recent.check()
+        found = {as_text(d): as_bytes(raw) for d, raw in stored.items() if decode(raw).id == key_id}
+        if all(decode(record).replaced for record in found.values()):
             raise NotFound(f"there is no key {key_id[:64]!r}; `cacheserver key list` shows those")
         return found
 
-    async def _write(
-        self, records: Mapping[str, ApiKey | None], *, known: Mapping[str, ApiKey] | None = None
-    ) -> None:
-        """Write or delete (None) records in one transaction.
+    async def _change(
+        self,
+        key_id: str,
+        changed: Callable[[Mapping[str, ApiKey]], Mapping[str, ApiKey | None]],
+    ) -> Mapping[str, ApiKey | None]:
+        """Change or delete (None) the records of a key, by digest, and return what was changed.
 
-        `known` are records that must be there still. Raises `NotFound` if one is not: a key that
-        was revoked or rotated meanwhile does not come back.
+        One that was revoked or changed meanwhile is read again. Raises `NotFound` and `StoreError`.
         """
-        known = known or {}
-        self._redis.recent.note(partial(self._write_again, records, known), "keys")
-        with store_errors():
-            while not await self._written(records, list(known)):
-                pass  # another key was written at the same moment
+        for _ in range(_TRIES):
+            stored = await self._raw_of(key_id)
+            records = changed({digest: decode(record) for digest, record in stored.items()})
+            if await self._write(records, stored):
+                return records
+        raise StoreError("the key is being changed by others; nothing was stored")
+
+    async def _write(
+        self, records: Mapping[str, ApiKey | None], stored: Mapping[str, bytes]
+    ) -> bool:
+        """Write or delete (None) records in one step. False: others than those are stored now."""
+        fields = {
+            digest: (stored.get(digest, b""), b"" if key is None else encode(key))
+            for digest, key in records.items()
+        }
+        # A deleted one never comes back: its key is gone.
+        change = FieldChange(self._redis, fields, hash="keys", prefix=self._prefix, final=True)
+        self._redis.recent.note(change.again, "keys")
+        if not await change.make():
+            return False
         for digest in records:
             self._found.forget(digest)
-        if known or None in records.values():  # a new key is nowhere remembered
-            await self._told("keys")
-
-    async def _write_again(
-        self, records: Mapping[str, ApiKey | None], known: Mapping[str, ApiKey]
-    ) -> None:
-        """Delete these records, and change those that are as `known`; a new one stays lost."""
-        for digest, key in records.items():
-            if key is None:
-                await command(self._redis, "HDEL", self._keys, digest)
-            elif digest in known:
-                was, becomes = encode(known[digest]), encode(key)
-                await replace_field(self._redis, self._keys, digest, was, becomes)
+        await self._told("keys")
+        return True
 
     def forget_keys(self) -> None:
         """Drop what is remembered of keys, and of whether they are needed."""
         self._found.clear()
         self._closed.clear()
 
-    async def _written(self, records: Mapping[str, ApiKey | None], known: list[str]) -> bool:
-        async with self._redis.pipeline(transaction=True) as pipe:
-            if known:
-                await pipe.watch(self._keys)
-                if None in await pipe.hmget(self._keys, known):
-                    raise NotFound("this key was revoked or rotated meanwhile")
-                pipe.multi()  # type: ignore[no-untyped-call]
-            for digest, key in records.items():
-                if key is None:
-                    pipe.hdel(self._keys, digest)
-                else:
-                    pipe.hset(self._keys, digest, encode(key))
-            try:
-                await pipe.execute()
-            except WatchError:
-                return False
-        return True
-
     async def _forget_expired(self) -> None:
         with store_errors():
             stored = await self._redis.hgetall(self._keys)
         old = self._now() - _SHOWN_S
         over = {
-            _text(digest): None
-            for digest, key in ((d, decode(record)) for d, record in stored.items())
-            if key.expires_at is not None
+            as_text(digest): as_bytes(record)
+            for digest, record in stored.items()
+            if (key := decode(record)).expires_at is not None
             and (key.expires_at < old or (key.replaced and key.expires_at <= self._now()))
         }
         if over:
-            await self._write(over)
+            await self._write(dict.fromkeys(over), over)  # the next one tries again
 
     def _check_expiry(self, expires_at: float | None) -> None:
         if expires_at is not None and expires_at <= self._now():
@@ -383,7 +384,3 @@ def _new_key() -> tuple[str, str]:
     """Return a new key and its digest."""
     plain = KEY_MARK + secrets.token_urlsafe(32)
     return plain, digest_of(plain)
-
-
-def _text(reply: bytes | str) -> str:
-    return reply if isinstance(reply, str) else reply.decode()

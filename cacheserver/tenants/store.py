@@ -9,6 +9,7 @@ import hmac
 import secrets
 import time
 from collections.abc import Awaitable, Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -20,10 +21,12 @@ from cacheserver.core.background import BackgroundWork
 from cacheserver.core.errors import BadRequest, KeyLost, SettingsDamaged, StoreError, Unavailable
 from cacheserver.core.types import Tenant
 from cacheserver.peers.peers import Told, nobody
-from cacheserver.storage.connection import PREFIX, Connection, store_errors
-from cacheserver.storage.hash_fields import replace_field
+from cacheserver.storage.connection import PREFIX, Connection, command, store_errors
+from cacheserver.storage.hash_fields import FieldChange
+from cacheserver.storage.json_values import as_bytes, as_text
 from cacheserver.storage.sealer import STORE, PlainSealer, Sealer
 from cacheserver.tenants import tenant_json
+from cacheserver.tenants.api_key import newest
 from cacheserver.tenants.api_keys import KEY_MARK, ApiKey, ApiKeys
 from cacheserver.tenants.bar_history import BarChange, BarHistory
 from cacheserver.tenants.grace_cache import FRESH_S, GRACE_S, GraceCache
@@ -152,9 +155,7 @@ class Tenants(ApiKeys):
         """
 
         async def ask() -> Tenant:
-            stored = await self.stored(tenant)
-            self._redis.recent.check()
-            return await self._with_key(stored.tenant)
+            return await self._with_key((await self.stored(tenant)).tenant)
 
         found = await self._read.get(tenant, ask)
         assert found is not None  # there are defaults
@@ -200,8 +201,9 @@ class Tenants(ApiKeys):
             # With the store's key: settings stay when everything else of a tenant is erased.
             sealed = self._sealer.seal("settings", STORE, tenant, tenant_json.encode(after.own))
             known = None if anew else before.tenant
-            make = partial(self._replace, record, sealed, known, after.tenant, who, undoes)
-            self._redis.recent.note(make, "tenants", tenant)
+            change = self._field_change(tenant, record, sealed)
+            make = partial(self._replace, change, known, after.tenant, who, undoes)
+            self._redis.recent.note(partial(make, again=True), "tenants", tenant)
             if await make():
                 self._read.forget(tenant)
                 await self._told("tenants", tenant)
@@ -229,42 +231,45 @@ class Tenants(ApiKeys):
 
     async def remove(self, tenant: str) -> bool:
         """Remove a tenant's settings. False if it has none. Raises `StoreError`."""
-        if record := await self._record(tenant):
-            remove = partial(replace_field, self._redis, self._tenants, tenant, record, b"")
-            self._redis.recent.note(remove, "tenants", tenant)
-        with store_errors():
-            removed = await self._redis.hdel(self._tenants, tenant)
-            await self._redis.delete(self.bar_history.key(tenant))
+        removed = False
+        while not removed and (record := await self._record(tenant)):
+            change = self._field_change(tenant, record, b"")
+            self._redis.recent.note(change.again, "tenants", tenant)
+            removed = await change.make()
+        await command(self._redis, "DEL", self.bar_history.key(tenant))
         self._read.forget(tenant)
         await self._told("tenants", tenant)
-        return bool(removed)
+        return removed
+
+    def _field_change(self, tenant: str, was: bytes | None, becomes: bytes) -> FieldChange:
+        fields = {tenant: (was or b"", becomes)}
+        return FieldChange(self._redis, fields, hash="tenants", prefix=self._prefix)
 
     async def _replace(
         self,
-        record: bytes | None,
-        sealed: bytes,
+        change: FieldChange,
         before: Tenant | None,
         after: Tenant,
         who: str,
         undoes: BarChange | None,
+        *,
+        again: bool = False,
     ) -> bool:
-        """Store settings with the changes of bars. False: others than `record` are stored now."""
+        """Store settings with the changes of bars. False: others are stored now; `again`: newer."""
         with store_errors():
-            async with self._redis.pipeline(transaction=True) as pipe:
-                await pipe.watch(self._tenants)
-                stored = await pipe.hget(self._tenants, after.name)
-                if (None if stored is None else _raw(stored)) != record:
-                    return False
-                pipe.multi()  # type: ignore[no-untyped-call]
-                self.bar_history.append(
-                    pipe, before, after, self._defaults.bar, who=who, now=self._now(), undoes=undoes
-                )
-                pipe.hset(self._tenants, after.name, sealed)
-                try:
-                    await pipe.execute()
-                except WatchError:
-                    return False
-        return True
+            while True:
+                async with self._redis.pipeline(transaction=True) as pipe:
+                    await pipe.watch(self._tenants)
+                    if not await change.fits(pipe, again=again):
+                        return not again and change.made(0)
+                    pipe.multi()  # type: ignore[no-untyped-call]
+                    default, now = self._defaults.bar, self._now()
+                    self.bar_history.append(
+                        pipe, before, after, default, who=who, now=now, undoes=undoes
+                    )
+                    change.queue(pipe, again=again)
+                    with suppress(WatchError):  # those of another tenant were changed, maybe
+                        return change.made((await pipe.execute())[-1])
 
     def forget(self, tenant: str) -> None:
         """Drop a tenant's cached settings and key."""
@@ -277,14 +282,14 @@ class Tenants(ApiKeys):
 
     async def find_key(self, key_id: str) -> ApiKey:
         """Return a key by its id. Raises `NotFound` and `StoreError`."""
-        return next(key for key in (await self._of(key_id)).values() if not key.replaced)
+        return newest(await self._of(key_id))
 
     async def list_tenants(self) -> list[Tenant]:
         """Return every tenant that has settings or a key, by name, without keys of digests."""
         with store_errors():
             stored = await self._redis.hgetall(self._tenants)
-        named = {_text(name): record for name, record in stored.items()}
-        await self._sealer.know(map(_raw, stored.values()))
+        named = {as_text(name): record for name, record in stored.items()}
+        await self._sealer.know(map(as_bytes, stored.values()))
         found = {name: self._listed(name, record) for name, record in named.items()}
         for key in await self.list_keys():
             found.setdefault(key.tenant, self.fresh(key.tenant))
@@ -300,11 +305,11 @@ class Tenants(ApiKeys):
         keys: dict[str, list[ApiKey]] = {}
         for key in await self.list_keys():
             keys.setdefault(key.tenant, []).append(key)
-        found = sorted(name for name in {*map(_text, named), *keys} if name > after)
+        found = sorted(name for name in {*map(as_text, named), *keys} if name > after)
         page = found[:limit]
         with store_errors():
             records = await self._redis.hmget(self._tenants, page) if page else []
-        await self._sealer.know([_raw(record) for record in records if record is not None])
+        await self._sealer.know([as_bytes(record) for record in records if record is not None])
         shown = [
             TenantSummary(
                 name,
@@ -337,7 +342,7 @@ class Tenants(ApiKeys):
         """Return the names of all tenants that have settings or a key. Raises `StoreError`."""
         with store_errors():
             stored = await self._redis.hkeys(self._tenants)
-        return {*map(_text, stored), *(key.tenant for key in await self.list_keys())}
+        return {*map(as_text, stored), *(key.tenant for key in await self.list_keys())}
 
     async def pseudonym(self, credential: str) -> str:
         """Return a pseudonym of a caller's own credential, the same for all servers on this Redis.
@@ -354,7 +359,7 @@ class Tenants(ApiKeys):
                 raise Unavailable("the caller cannot be identified: the store is away") from error
             if not secret:  # flushed in between: an HMAC without a key would be a plain hash
                 raise Unavailable("the caller cannot be identified: the store lost its secret")
-            self._hmac = _text(secret).encode()
+            self._hmac = as_text(secret).encode()
         return hmac.digest(self._hmac, credential.encode(), "sha256")[:16].hex()
 
     async def _stored(self, tenant: str) -> tuple[bytes | None, Settings]:
@@ -368,7 +373,8 @@ class Tenants(ApiKeys):
     async def _record(self, tenant: str) -> bytes | None:
         with store_errors():
             record = await self._redis.hget(self._tenants, tenant)
-        return None if record is None else _raw(record)
+        self._redis.recent.check()
+        return None if record is None else as_bytes(record)
 
     def _without(self, tenant: str) -> Settings:
         return Settings(self.fresh(tenant), {}, {})
@@ -381,7 +387,7 @@ class Tenants(ApiKeys):
         return replace(tenant, digest_key=self._sealer.digest(tenant.name, _DIGESTS))
 
     def _decode(self, tenant: str, record: bytes | str) -> Settings:
-        plain = self._sealer.opened("settings", STORE, tenant, _raw(record))
+        plain = self._sealer.opened("settings", STORE, tenant, as_bytes(record))
         if plain is None:
             raise KeyLost(f"the stored settings of tenant {tenant} cannot be decrypted")
         try:
@@ -390,11 +396,3 @@ class Tenants(ApiKeys):
             )
         except (BadRequest, ValueError, TypeError, LookupError, AttributeError) as error:
             raise SettingsDamaged(f"the stored settings of tenant {tenant} are invalid") from error
-
-
-def _raw(reply: bytes | str) -> bytes:
-    return reply.encode() if isinstance(reply, str) else reply
-
-
-def _text(reply: bytes | str) -> str:
-    return reply if isinstance(reply, str) else reply.decode()

@@ -16,6 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cacheserver.core.errors import BadRequest, NotFound, StoreError, Unavailable
+from cacheserver.core.rules.limits import Limits
 from cacheserver.core.types import Bar, Tenant, TtlRule
 from cacheserver.storage.connection import Connection, connect
 from cacheserver.tenants import tenant_json
@@ -112,12 +113,26 @@ async def test_a_revoked_key_stops_at_once_where_it_was_revoked(tenants: Tenants
 
 async def test_a_key_that_is_changed_while_it_is_revoked_stays_revoked(tenants: Tenants) -> None:
     key, plain = await tenants.create_key("acme", "")
+    stored = await tenants._raw_of(key.id)
     records = await tenants._of(key.id)
     await tenants.revoke_key(key.id)
+    assert not await tenants._write(records, stored)
     with pytest.raises(NotFound):
-        await tenants._write(records, known=records)
+        await tenants.limit_key(key.id, Limits())
     assert await tenants.list_keys() == []
     assert await tenants.key(plain) is None
+
+
+async def test_two_changes_of_a_key_at_the_same_moment_both_hold(tenants: Tenants) -> None:
+    key, _ = await tenants.create_key("acme", "")
+    for number in range(1, 6):
+        ends = 2e9 + number
+        await asyncio.gather(
+            tenants.limit_key(key.id, Limits(requests_per_minute=number)),
+            tenants.change_key(key.id, label=None, expires=True, expires_at=ends),
+        )
+        found = await tenants.find_key(key.id)
+        assert (found.limits.requests_per_minute, found.expires_at) == (number, ends)
 
 
 async def test_revoking_one_key_leaves_the_others(tenants: Tenants, clock: Clock) -> None:

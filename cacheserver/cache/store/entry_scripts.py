@@ -27,6 +27,7 @@ from __future__ import annotations
 from typing import Final
 
 from cacheserver.peers.scripts import TELL
+from cacheserver.storage.change_order import ORDER
 
 # Every script starts with it. A stored id is compared before a value is deleted: what an old
 # id's drop finds under its fingerprint may belong to a newer entry by now. GETRANGE reads the id
@@ -181,12 +182,16 @@ return 1
 
 # ARGV: P, id, fingerprint, meta as read, meta to write, entry as read, entry to write, vectors as
 # read or '', vectors to write, when Redis drops it (ms), life (ms), bytes that it takes more,
-# server. Returns 0 where the entry is gone, or anything was changed since.
+# version ('' a new one, '?' none), server. Returns the version, 0 where the entry is gone or
+# anything was changed since; nothing is changed where a newer version is known.
 DEADLINE = (
     _PRELUDE
     + _TELLING
+    + ORDER
     + """
-local id, name = ARGV[2], ARGV[3]
+local id, name, version = ARGV[2], ARGV[3], ARGV[13]
+local again, order = tonumber(version), 'deadline:' .. id
+if again and version_of(order) >= again then return version end
 local entry_key, vector_key = P .. 'e:' .. name, P .. 'v:' .. name
 if redis.call('HGET', IDS, id) ~= ARGV[4] then return 0 end
 if redis.call('GET', entry_key) ~= ARGV[6] then return 0 end
@@ -201,7 +206,9 @@ redis.call('ZADD', DEADLINES, ARGV[10], id)
 redis.call('HINCRBY', STATE, 'bytes', ARGV[12])
 tell_gone({id})
 if ARGV[9] ~= '' and redis.call('EXISTS', P .. 'many') == 1 then tell('stored', id .. name, '') end
-return 1
+if version == '' then version = version_after(version_of(order)) end
+if version ~= '?' then set_version(order, version) end
+return version
 """
 )
 

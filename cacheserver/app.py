@@ -23,6 +23,7 @@ from cacheserver.api.dependencies import Gate
 from cacheserver.api.page_session import PageAccess
 from cacheserver.api.recent_queries import RecentQueries
 from cacheserver.api.resources.operations.checks import all_checks
+from cacheserver.api.server import address
 from cacheserver.api.server.connections import Connections
 from cacheserver.api.server.cors import Cors
 from cacheserver.api.server.first_worker import FromOtherWorkers, ToFirstWorker
@@ -183,7 +184,7 @@ async def run(
         lines = list(_greeting(settings, parts, listener))
         if worker is not None:
             await worker.ready(lines, parts.entries.restored)
-        listener.listen()  # who reads the address may connect at once
+        address.listen(listener)  # who reads the address may connect at once
         for line in lines:
             announce(line)
         loading = asyncio.create_task(_load(parts), name="upstream:load")

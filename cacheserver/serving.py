@@ -5,10 +5,11 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable
 
+from cacheserver.api.server import address
 from cacheserver.config.settings import Settings
 from cacheserver.embedded import build as embedded
 from cacheserver.pricing import price_file
-from cacheserver.workers import address, snapshots
+from cacheserver.workers import snapshots
 
 
 async def serve(settings: Settings, *, announce: Callable[[str], None]) -> None:
@@ -22,7 +23,7 @@ async def serve(settings: Settings, *, announce: Callable[[str], None]) -> None:
 
         await supervise(settings, announce=announce)
         return
-    with address.bound(settings) as listener:
+    with address.bound(settings.host, settings.port) as listener:
         price_file.read_price_file(settings)  # it is refused before anything is started
         # The store loads its data in a process of its own while this one imports.
         importing = asyncio.create_task(asyncio.to_thread(_application), name="app:import")

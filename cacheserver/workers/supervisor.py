@@ -18,6 +18,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
+from cacheserver.api.server import address
 from cacheserver.config.embedder_settings import MINILM
 from cacheserver.config.settings import Settings, is_url
 from cacheserver.core.errors import CacheServerError, SettingsError, StoreError
@@ -29,7 +30,7 @@ from cacheserver.observability.server_counts import CHECKS, FAMILIES
 from cacheserver.pricing import price_file
 from cacheserver.storage.build import StoreServer
 from cacheserver.storage.data_loss_watch import DiskSync
-from cacheserver.workers import address, process, snapshots
+from cacheserver.workers import process, snapshots
 from cacheserver.workers.channel import Channel
 from cacheserver.workers.process import WorkerStart
 
@@ -68,7 +69,7 @@ async def supervise(settings: Settings, *, announce: Callable[[str], None]) -> N
     gc.enable()
     if not hasattr(socket, "SO_REUSEPORT"):
         raise SettingsError("`CACHESERVER_WORKERS`: this system cannot share a port; set it to 1")
-    with address.bound(settings, shared=True) as held:
+    with address.bound(settings.host, settings.port, shared=True) as held:
         price_file.read_price_file(settings)  # it is refused before anything is started
         async with embedded.build(settings) as store:
             snapshots.drop_those_beyond(settings.data_dir, settings.workers)
@@ -151,6 +152,9 @@ class Supervisor:
                 status = await self._run(worker)
             except OSError as error:  # no memory, no files left
                 logger.error("worker %d cannot be started: %s", worker.number, error.strerror)
+                status = -1
+            except SettingsError as error:  # another server has its address by now
+                self._heard(worker, process.FAILED, [True, str(error)])
                 status = -1
             if self._stopping.is_set():
                 return
@@ -245,6 +249,16 @@ class Supervisor:
 
     def _begin(self) -> None:
         """Let all workers listen: the first request finds all of them ready."""
+        first = self._workers[0].listener
+        assert first is not None
+        try:
+            address.listen_first(first)
+        except SettingsError as error:
+            for one in self._workers:
+                one.failure = error
+                assert one.process is not None
+                one.process.kill()  # told to stop, it would listen beside the other server
+            return
         self._serving = True
         for one in self._workers:
             _let_listen(one)

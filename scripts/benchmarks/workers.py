@@ -31,7 +31,9 @@ from scripts.benchmarks.units import FIRST, TEMPLATE
 _COUNTS = (1, 2)
 _APART = 1_000_000  # questions of one figure: none is asked twice
 _CLIENTS = 64
-_IDLE_S = 0.1  # of CPU in a second
+_QUIET_S = 8.0  # without work: longer than the pause before a restored index is trained (5 s)
+_QUIET_SHARE = 0.1  # of a core, so much as servers that wait may take
+_LOOK_S = 0.25
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,11 +113,19 @@ def _wait_until_ready(ours: Server, workers: int) -> None:
     while ready < 8 * workers:
         answer = httpx2.get(f"{ours.url}/readyz?similarity=1", timeout=30)
         ready = ready + 1 if answer.status_code == 200 else 0
-    while True:  # each has to train the inverted lists of the scope first
-        before = sum(ours.cpu_s())
-        time.sleep(1)
-        if sum(ours.cpu_s()) - before < _IDLE_S:
-            return
+    # Each has to train the inverted lists of the scope first, and begins some seconds later: a
+    # figure taken meanwhile has the training in it.
+    wait_until_quiet(ours, _QUIET_S)
+
+
+def wait_until_quiet(of: Server, quiet_s: float) -> None:
+    """Return once the processes of a server have done nothing for `quiet_s`."""
+    began, used = time.monotonic(), sum(of.cpu_s())
+    while time.monotonic() - began < quiet_s:
+        time.sleep(min(_LOOK_S, quiet_s / 4))
+        now = sum(of.cpu_s())
+        if now - used > _QUIET_SHARE * quiet_s:
+            began, used = time.monotonic(), now
 
 
 def _ask(ours: Server, seconds: float, first: int) -> Figures:

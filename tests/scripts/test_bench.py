@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
 from scripts.benchmarks import instructions, table
+from scripts.benchmarks.processes.load import Server
 from scripts.benchmarks.rows import at_most, row, skipped
+from scripts.benchmarks.workers import wait_until_quiet
 from tests.models import ROOT
 
 
@@ -64,3 +68,17 @@ def test_the_table_replaces_what_stood_between_the_comments(tmp_path: Path) -> N
     page.write_text("no place for it")
     with pytest.raises(ValueError, match="end of figures"):
         table.write(page, {"machine": "a machine"})
+
+
+def test_a_server_that_pauses_before_its_work_is_not_quiet() -> None:
+    work = """
+import sys, time
+time.sleep(0.3)
+while time.process_time() < 1: pass
+sys.stdin.read()
+"""
+    with subprocess.Popen([sys.executable, "-c", work], stdin=subprocess.PIPE) as process:
+        of = Server("", process.pid)
+        wait_until_quiet(of, 0.8)
+        assert sum(of.cpu_s()) >= 0.98  # counted in steps of 10 ms
+        process.terminate()

@@ -6,71 +6,24 @@ import os
 import re
 import signal
 import threading
-import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 import httpx2
 import pytest
 
-from tests.house import ADMIN_KEY
-from tests.test_process import MODEL, Server, environment, run, server
-
-ADMIN = {"x-api-key": ADMIN_KEY}
-
-
-@contextmanager
-def workers(data_dir: Path, *, code: str = "") -> Iterator[Server]:
-    with server(data_dir, code=code, workers="2", admin_key=ADMIN_KEY) as found:
-        yield found
-
-
-def fresh(one: Server, method: str, path: str, **given: Any) -> httpx2.Response:
-    """Send a request over a connection of its own, which any worker may get."""
-    with httpx2.Client(base_url=one.url, timeout=30) as http:
-        return http.request(method, path, **given)
-
-
-def ask(one: Server, text: str, **given: Any) -> httpx2.Response:
-    body = {"model": MODEL, "max_tokens": 200, "messages": [{"role": "user", "content": text}]}
-    return fresh(one, "POST", "/v1/messages", json=body, **given)
-
-
-def listed(one: Server) -> list[dict[str, Any]]:
-    health = fresh(one, "GET", "/admin/v1/health", headers=ADMIN).json()
-    (check,) = [each for each in health["checks"] if each["name"] == "workers"]
-    found: list[dict[str, Any]] = check["facts"]["workers"]
-    return found
-
-
-def counted(one: Server) -> dict[str, float]:
-    """Return the samples of /metrics by name with labels."""
-    text = fresh(one, "GET", "/metrics", headers=ADMIN).text
-    return {
-        name: float(value)
-        for name, value in re.findall(r"^([a-z_]+(?:\{[^}]*\})?) (\S+)$", text, re.M)
-    }
-
-
-def requests(one: Server) -> float:
-    found = counted(one)
-    return sum(n for name, n in found.items() if name.startswith("cacheserver_requests_total{"))
-
-
-def children(pid: int) -> list[int]:
-    return [int(n) for n in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
-
-
-def command(pid: int) -> str:
-    return Path(f"/proc/{pid}/cmdline").read_text()
-
-
-def until(true: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 60
-    while not true():
-        assert time.monotonic() < deadline
+from tests.test_process import MODEL, environment, run, server
+from tests.workers.processes import (
+    ADMIN,
+    ask,
+    children,
+    command,
+    counted,
+    fresh,
+    listed,
+    requests,
+    until,
+    workers,
+)
 
 
 def test_metrics_are_those_of_all_workers_whoever_is_asked(tmp_path: Path) -> None:
@@ -238,12 +191,3 @@ def test_a_setting_that_no_worker_can_start_with_ends_all_with_its_reason(tmp_pa
     ended = run("serve", env=env)
     assert ended.returncode == 2
     assert ended.stderr.count("cacheserver key create") == 1, ended.stderr
-
-
-def test_an_address_that_another_server_has_is_refused(tmp_path: Path) -> None:
-    with workers(tmp_path / "one") as one:
-        port = one.url.rpartition(":")[2]
-        env = environment(tmp_path / "two", upstream="simulated", workers="2", port=port)
-        ended = run("serve", env=env)
-        assert ended.returncode == 2
-        assert "CACHESERVER_PORT" in ended.stderr

@@ -1,7 +1,8 @@
-"""Connections to the store that ended before a command was sent.
+"""Connections to the store that end early: before a command is sent, or while they are opened.
 
 uvloop raises `RuntimeError` for a write to a connection that has ended, where asyncio and redis-py
-have `OSError`. To callers it is a store that failed, not a fault of the server.
+have `OSError`. To callers it is a store that failed, not a fault of the server. And redis-py leaves
+a connection open if who opens it is cancelled.
 """
 
 from __future__ import annotations
@@ -13,6 +14,15 @@ from redis.exceptions import ConnectionError as ConnectionLost
 
 
 class _Known(AbstractConnection):
+    async def connect_check_health(
+        self, check_health: bool = True, retry_socket_connect: bool = True
+    ) -> None:
+        try:
+            await super().connect_check_health(check_health, retry_socket_connect)
+        except BaseException:
+            await self.disconnect(nowait=True)
+            raise
+
     async def send_packed_command(
         self, command: bytes | str | Iterable[bytes], check_health: bool = True
     ) -> None:

@@ -18,6 +18,7 @@ from redis.exceptions import ConnectionError as ConnectionLost
 from redis.exceptions import InvalidResponse, MovedError, ReadOnlyError, RedisError
 from redis.exceptions import TimeoutError as TimedOut
 
+from cacheserver.core.single_flight import end
 from cacheserver.storage.primary import is_elsewhere
 
 _MORE: Final = object()  # the reply is not complete
@@ -51,8 +52,7 @@ class SharedConnection:
     async def close(self) -> None:
         """Close the connection; commands under way fail. A later command opens another."""
         if self._connecting is not None:
-            self._connecting.cancel()
-            await asyncio.wait({self._connecting})
+            await end(self._connecting)
         if self._link is not None:
             self._link.close(ConnectionLost("closed"))
             await self._link.ended.wait()

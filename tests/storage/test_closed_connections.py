@@ -1,9 +1,13 @@
-"""A connection that ended is a failure of the store, under the event loop of the server too."""
+"""A connection that ends early is a failure of the store, and none is left open.
+
+Under the event loop of the server too.
+"""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -11,7 +15,7 @@ import uvloop
 from redis.asyncio.connection import AbstractConnection
 
 from cacheserver.core.errors import StoreError
-from cacheserver.storage.connection import command, connect, store_errors
+from cacheserver.storage.connection import Connection, command, connect, store_errors
 
 LOOPS = [asyncio.run, uvloop.run]
 AT_ONCE_S = 1.0  # less than the timeout of a command
@@ -67,3 +71,47 @@ def test_a_shared_connection_that_ends_as_it_is_opened_is_opened_again(
         await client.aclose()
 
     run(send())
+
+
+async def _dedicated(client: Connection) -> None:
+    await client.dedicated()
+
+
+async def _shared(client: Connection) -> None:
+    await command(client, "PING")
+
+
+async def _of_the_pool(client: Connection) -> None:
+    pipeline = client.pipeline()
+    pipeline.get("a")
+    await pipeline.execute()
+
+
+@pytest.mark.parametrize("run", LOOPS)
+@pytest.mark.parametrize("opening", [_dedicated, _shared, _of_the_pool])
+def test_a_connection_is_closed_whose_opening_is_cancelled(
+    tmp_path: Path,
+    run: Callable[[Coroutine[Any, Any, None]], None],
+    opening: Callable[[Connection], Awaitable[None]],
+) -> None:
+    async def hang_up() -> None:
+        accepted, ended = asyncio.Event(), asyncio.Event()
+
+        async def never_answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            accepted.set()
+            while await reader.read(1 << 16):
+                pass
+            ended.set()
+            writer.close()
+
+        async with await asyncio.start_unix_server(never_answer, tmp_path / "s"):
+            client = connect(f"unix://{tmp_path / 's'}")
+            task = asyncio.ensure_future(opening(client))
+            await accepted.wait()
+            task.cancel()
+            await asyncio.wait({task})
+            async with asyncio.timeout(AT_ONCE_S):
+                await client.aclose()
+                await ended.wait()
+
+    run(hang_up())

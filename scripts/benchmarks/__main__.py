@@ -41,6 +41,7 @@ from scripts.benchmarks.processes.load import LOAD_CORE, pinned, temporary_folde
 from scripts.benchmarks.rows import text
 from scripts.benchmarks.run import Run
 from scripts.benchmarks.scale import measure as scale
+from scripts.benchmarks.scale import restart
 
 # The table of docs/performance.md.
 _PARTS: Mapping[str, Callable[[Run], list[dict[str, Any]]]] = {
@@ -68,6 +69,7 @@ _NAMED: Mapping[str, Callable[[Run], list[dict[str, Any]]]] = {
     "encryption": encryption.measure,
     "index": index.measure,
     "scale": scale.measure,
+    "restart": restart.measure,
     "workers": workers.measure,
 }
 
@@ -98,8 +100,12 @@ def main() -> int:
         "--data", type=Path, default=Path("../shared/data"), help="the traces `miss` replays"
     )
     parser.add_argument("--requests", type=int, default=20_000, help="of `invoice`")
-    parser.add_argument("--vectors", type=int, nargs="+", default=[20_000], help="of `index`")
-    parser.add_argument("--scopes", type=int, nargs="+", default=[1, 60, 500], help="of `index`")
+    parser.add_argument(
+        "--vectors", type=int, nargs="+", default=[20_000], help="of `index` and `restart`"
+    )
+    parser.add_argument(
+        "--scopes", type=int, nargs="+", default=[1, 60, 500], help="of `index` and `restart`"
+    )
     parser.add_argument("--lines", type=int, default=50_000, help="of the log of `audit`")
     parser.add_argument(
         "--simulate",

@@ -13,7 +13,7 @@ import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +35,7 @@ _ASKED = 300
 _NEAR = 0.92  # cosine of a paraphrase
 _SPREAD = 64  # dimensions in which questions of a subject differ
 _AT_ONCE = 8
+_DRAWN = 10_000  # vectors drawn at a time
 _FAR = 1e10
 
 Rows = npt.NDArray[np.float32]
@@ -160,11 +161,18 @@ async def _all(one: Callable[[int], Awaitable[None]], numbers: Sequence[int]) ->
 
 
 def _questions(count: int) -> Rows:
+    return np.concatenate(list(drawn(count)))
+
+
+def drawn(count: int) -> Iterator[Rows]:
+    """Yield vectors of so many questions, some at a time."""
     rng = np.random.default_rng(1)
     centres = rng.standard_normal((max(1, count // 50), _DIM)).astype(np.float32)
     axes = rng.standard_normal((_SPREAD, _DIM)).astype(np.float32)
-    own = rng.standard_normal((count, _SPREAD)).astype(np.float32) @ axes / np.sqrt(_SPREAD)
-    return _unit(centres[rng.integers(len(centres), size=count)] + own)
+    for start in range(0, count, _DRAWN):
+        size = min(_DRAWN, count - start)
+        own = rng.standard_normal((size, _SPREAD)).astype(np.float32) @ axes / np.sqrt(_SPREAD)
+        yield _unit(centres[rng.integers(len(centres), size=size)] + own)
 
 
 def _near(rows: Rows, rng: np.random.Generator) -> Rows:

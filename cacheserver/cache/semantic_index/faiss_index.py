@@ -110,11 +110,15 @@ class FaissIndex:
 
     async def discard(self, names: Collection[str]) -> int:
         """Remove these ids, in memory too; what is removed is in no later snapshot."""
-        gone = sum(self.vectors.remove(name) for name in names)
+        gone = await asyncio.to_thread(self._remove, names)
         gone += await self._scopes.discard(names)
+        gone += await asyncio.to_thread(self._remove, names)  # of scopes loaded meanwhile
         await asyncio.to_thread(self.vectors.compact)
         self._changed = True
         return gone
+
+    def _remove(self, names: Collection[str]) -> int:
+        return sum(self.vectors.remove(name) for name in names)
 
     async def tend(self) -> None:
         """Drop expired vectors, retrain grown partitions, and evict what exceeds the limit."""

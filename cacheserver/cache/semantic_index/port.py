@@ -22,12 +22,17 @@ class ScopeLoading(Exception):
 
 @dataclass(frozen=True, slots=True)
 class ScopeCounts:
-    """Scopes in memory, all that are known, and about how many bytes those in memory take."""
+    """Scopes in memory, all that are known, and about how many bytes those in memory take.
+
+    `untrained`: scopes in memory that outgrew their inverted lists, or have none yet, and are
+    slower to search until `tend` has trained them.
+    """
 
     loaded: int
     known: int
     bytes: int
     limit_bytes: int | None = None
+    untrained: int = 0
 
 
 class SemanticIndex(Protocol):

@@ -27,6 +27,7 @@ from cacheserver.index.errors import BadVector
 from cacheserver.index.models import Vectors
 from cacheserver.index.vectors import VectorIndex
 
+_STEP = 10_000  # names added by one call, which keeps all threads waiting: 1 ms
 _AT_ONCE = 4  # loads: each reads half a megabyte at a time from the store
 # How long a search waits for a scope: what a load of 10,000 questions takes, and a twentieth of
 # the shortest call to Claude. `scripts/bench index` prints the times.
@@ -103,7 +104,8 @@ class ScopeLimit:
     def counts(self) -> ScopeCounts:
         loaded = self.vectors.scope_count
         known = loaded + self.unloaded.scope_count
-        return ScopeCounts(loaded, known, self.vectors.bytes, self.limit_bytes)
+        untrained = len(self.vectors.pending())
+        return ScopeCounts(loaded, known, self.vectors.bytes, self.limit_bytes, untrained)
 
     async def close(self) -> None:
         """Stop what is under way. Nothing is lost: names stay, or vectors."""
@@ -167,9 +169,10 @@ class ScopeLimit:
 
     async def names(self) -> set[str]:
         """Return all names, of scopes in memory and not."""
-        names = set(self.vectors.ids()).union(*(move.added for move in self._moves.values()))
+        ids = self.vectors.ids()
+        added = set[str]().union(*(move.added for move in self._moves.values()))
         packed = b"".join(self.unloaded.copy().values())
-        return names.union(await asyncio.to_thread(unpack_all, packed))
+        return await asyncio.to_thread(lambda: _united(added, ids, unpack_all(packed)))
 
     def evict(self) -> None:
         """Begin to evict the scopes that were asked the longest ago, if the limit is exceeded."""
@@ -267,3 +270,11 @@ class ScopeLimit:
         """Forget a scope without names; one that moves is looked at once it has moved."""
         if scope not in self._moves:
             self.unloaded.forget_empty(scope)
+
+
+def _united(names: set[str], *lists: list[str]) -> set[str]:
+    """Return `names` with those of the lists, added in steps: requests are answered meanwhile."""
+    for each in lists:
+        for start in range(0, len(each), _STEP):
+            names.update(each[start : start + _STEP])
+    return names

@@ -23,6 +23,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from cacheserver.cache.store.embedder_state import EmbedderState, EmbedderStates, state_for
+from cacheserver.cache.store.index_upkeep.view import by_id
 from cacheserver.cache.store.semantic import SemanticEntries, site_of
 from cacheserver.cache.store.stored_vectors import FoundRow, with_vectors
 from cacheserver.core.errors import SettingsError, StoreError
@@ -230,7 +231,7 @@ class Reembedding:
 
     async def index_embedded(self) -> None:
         """Index what another server has embedded so far. Raises `StoreError`."""
-        known = {name[:32] for name in await self._semantic.index.names()}
+        known = await by_id(self._semantic.index)
         async for page in self._entries.vectors.pages(known, size=_PAGE):
             for one in page:
                 await self._wants(one)
@@ -243,7 +244,7 @@ class Reembedding:
         """
         failed = in_a_row = 0
         before = self._semantic.lacking
-        known = {name[:32] for name in await self._semantic.index.names()}
+        known = await by_id(self._semantic.index)
         stored = await self._entries.vectors.count()
         self.progress = Progress(left=max(0, stored - len(known)))
         async for page in self._entries.vectors.pages(known, size=_PAGE):

@@ -6,7 +6,7 @@ import asyncio
 import logging
 import math
 import time
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Protocol
 
 import numpy as np
@@ -15,6 +15,7 @@ from cacheserver.cache.semantic_index.port import SemanticIndex
 from cacheserver.cache.store.codec import VectorRow
 from cacheserver.cache.store.entries import Entries
 from cacheserver.cache.store.hot_entries import STORED
+from cacheserver.cache.store.seen import Seen
 from cacheserver.core.errors import StoreError
 from cacheserver.peers.peers import Peers
 
@@ -78,10 +79,8 @@ class IndexView:
         `StoreError`.
         """
         # Entries stored meanwhile are added as they are stored, or found in the store.
-        names = {name[:32]: name for name in await index.names()}
-        for name in names.values():
-            self.entries.seen.add(name[32:])
-        gone = set(names)  # until the store names them
+        names = await by_id(index)
+        gone = await asyncio.to_thread(_note, names, self.entries.seen)  # until the store has it
 
         def met(ids: Collection[str]) -> None:
             gone.difference_update(ids)
@@ -179,6 +178,24 @@ class IndexView:
         """Write what the index keeps on disk, if anything changed since the last time."""
         if self.ready:
             await self.index.save()
+
+
+async def by_id(index: SemanticIndex) -> dict[str, str]:
+    """Return the names of all that is in an index, by entry id. Raises `StoreError`.
+
+    Of a million they are sorted in a thread: it takes a second, in which requests are answered.
+    """
+    names = await index.names()
+    return await asyncio.to_thread(lambda: {name[:32]: name for name in names})
+
+
+def _note(names: Mapping[str, str], seen: Seen) -> set[str]:
+    """Note the fingerprints in names as seen, and return the entry ids."""
+    ids = set[str]()
+    for id, name in names.items():  # step by step: one call for a million would stop all requests
+        seen.add(name[32:])
+        ids.add(id)
+    return ids
 
 
 async def _nothing() -> None:

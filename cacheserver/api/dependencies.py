@@ -11,6 +11,7 @@ import ipaddress
 import re
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Literal
 
 from starlette.requests import HTTPConnection
@@ -85,14 +86,25 @@ class Gate:
 
         Raises `Unauthenticated`, `Forbidden`, `Loop`, `RateLimited` and `Unavailable`.
         """
-        if self._peers is not None:
-            await self._peers.admit()
+        admission = None if self._peers is None else await self._peers.admit()
         caller = await self._admitted(request)
+        if admission is not None:
+            admission.again = partial(self._stands, request, caller)
         if (seen := request_context.current()) is not None:
             seen.tenant = caller.tenant.name
         if self._limits is not None:
             await self._limits.request(caller.tenant, caller.key_id)
         return caller
+
+    async def _stands(self, request: HTTPConnection, caller: Caller) -> bool:
+        """Return whether a request would be admitted now as it was: same key, same settings.
+
+        One by a cookie would not: whose it is was read as the request began.
+        """
+        try:
+            return self._signed_in(request) is None and await self._admitted(request) == caller
+        except CacheServerError:
+            return False
 
     async def _admitted(self, request: HTTPConnection) -> Caller:
         headers = joined(request.headers)

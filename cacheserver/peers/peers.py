@@ -13,7 +13,6 @@ import secrets
 import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from contextvars import ContextVar
 from functools import partial
 from itertools import groupby
 from typing import Any, Final, Protocol, TypeAlias
@@ -24,7 +23,8 @@ from redis.commands.core import AsyncScript
 from cacheserver.core.background import one_round
 from cacheserver.core.errors import StoreError
 from cacheserver.core.single_flight import end
-from cacheserver.peers import scripts
+from cacheserver.peers import admission, scripts
+from cacheserver.peers.admission import Admission
 from cacheserver.peers.changes import Anew, Apply, Change, Listener, read_change
 from cacheserver.peers.clock_check import ClockCheck
 from cacheserver.peers.takeover import Takeover
@@ -58,12 +58,6 @@ class Told(Protocol):
 
 def uncounted(site: str) -> None:
     """Count nothing: for a command, which fails aloud."""
-
-
-_LAPSED: Final = -1  # no term has this number
-# The term in which the running request was let in by what is remembered of keys and settings. Work
-# that no request began is let in by nobody: None.
-_admitted: ContextVar[int | None] = ContextVar("admitted_in_term", default=None)
 
 
 async def nobody(kind: str, body: str = "") -> None:
@@ -192,19 +186,20 @@ class Peers:
         except StoreError:
             self._swallowed("peers")  # the lease ends by itself
 
-    async def admit(self) -> None:
+    async def admit(self) -> Admission:
         """Begin a request that will be let in by what is remembered of keys and settings."""
         held = self.held or await self.trust()
-        _admitted.set(self.term if held else _LAPSED)
+        return admission.begin(self.term if held else admission.LAPSED)
 
     async def vouch(self, term: int) -> None:
         """Return if an answer that was looked up since `term` may be served; else `StoreError`.
 
-        Not without a lease, nor if it lapsed since the look-up began, or since the request was
-        admitted: the answer may be gone, the key revoked, and the tenant's bar raised.
+        Not without a lease, nor if it lapsed since the look-up began: the answer may be gone. If it
+        lapsed since the request was admitted, only where the request would be admitted again.
         """
         held = self.held or await self.trust()
-        if not held or self.term != term or _admitted.get() not in (None, term):
+        stands = held and self.term == term and await admission.stands(term)
+        if not (stands and self.held and self.term == term):
             raise StoreError("this server's lease has lapsed")
 
     async def trust(self) -> bool:

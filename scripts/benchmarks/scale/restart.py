@@ -53,7 +53,7 @@ class Asked:
 
 @dataclass
 class Started:
-    """What a start took, in seconds, megabytes and requests."""
+    """Measurements of a start, in seconds, megabytes and requests."""
 
     ready: float = 0.0
     similar: float = 0.0

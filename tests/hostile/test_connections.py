@@ -290,6 +290,29 @@ async def test_one_address_has_its_share_of_the_connections_and_no_more(tmp_path
                     break
 
 
+async def test_a_caller_beyond_the_limit_reads_why_though_it_sends_first(tmp_path: Path) -> None:
+    async with (
+        House.open(tmp_path, max_connections_per_address=8) as house,
+        AsyncExitStack() as stack,
+    ):
+        for _ in range(8):
+            stack.callback((await _from(house, "127.0.0.9")).hang_up)
+        refused = []
+        for _ in range(80):
+            refused.append(await _from(house, "127.0.0.9"))
+            stack.callback(refused[-1].hang_up)
+        async with asyncio.timeout(30):
+            for last in (refused[0], refused[-1]):
+                while not answered(last):  # noqa: ASYNC110
+                    await asyncio.sleep(0.01)
+        for _ in range(100):
+            refused[0].send(b"x" * 1_000)
+            await refused[0].writer.drain()  # raises after a reset
+            await asyncio.sleep(0)
+        assert (await refused[0].answer())[0] == 503
+        assert await refusal(refused[-1]) == 503
+
+
 async def test_slow_connections_hold_up_nobody(tmp_path: Path) -> None:
     """A thousand that never finish their headers, bodies and answers, beside one who just asks."""
     async with House.open(tmp_path, max_connections_per_address=2_000) as house:

@@ -11,6 +11,7 @@ from typing import Protocol
 
 from cacheserver.api.server.limits import Limits
 
+_LINGERING = 64  # refused callers that may read why; a flood of them is closed at once
 _AT_ONCE = 100  # connections swept in one turn of the loop: 10 ms if all of them are ended
 
 
@@ -31,6 +32,7 @@ class Connections:
         self.closed = closed
         self.stopping = asyncio.Event()  # set as the server stops: endless streams end then
         self._open: dict[WatchedConnection, str | None] = {}
+        self._lingering = set[WatchedConnection]()
         self._by_address: Counter[str] = Counter()
         self._timer: asyncio.TimerHandle | None = None
 
@@ -51,11 +53,19 @@ class Connections:
         self._open[one] = place
         if place is not None:
             self._by_address[place] += 1
-        if self._timer is None:
-            self._arm()
+        self._watch()
+
+    def linger(self, one: WatchedConnection) -> bool:
+        """Watch a refused connection until its caller has left. False: there are too many."""
+        if len(self._lingering) >= _LINGERING:
+            return False
+        self._lingering.add(one)
+        self._watch()
+        return True
 
     def discard(self, one: WatchedConnection) -> None:
         """Forget a connection that is lost. May be called twice."""
+        self._lingering.discard(one)
         if one not in self._open:
             return
         place = self._open.pop(one)
@@ -64,21 +74,25 @@ class Connections:
             if not self._by_address[place]:
                 del self._by_address[place]
 
+    def _watch(self) -> None:
+        if self._timer is None:
+            self._arm()
+
     def _arm(self) -> None:
         loop = asyncio.get_running_loop()
         self._timer = loop.call_later(self.limits.tick_s, self._sweep)
 
     def _sweep(self) -> None:
         self._timer = None
-        if self._open:
-            self._sweep_some(list(self._open))
+        if self._open or self._lingering:
+            self._sweep_some([*self._open, *self._lingering])
 
     def _sweep_some(self, left: list[WatchedConnection]) -> None:
         """Look at a few, and at the rest in the loop's next turns: to end one takes 0.1 ms."""
         loop = asyncio.get_running_loop()
         now = loop.time()
         for one in left[-_AT_ONCE:]:
-            if one in self._open:
+            if one in self._open or one in self._lingering:
                 one.sweep(now)
         del left[-_AT_ONCE:]
         if left:

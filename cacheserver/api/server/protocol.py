@@ -94,7 +94,10 @@ class BoundedProtocol(HttpToolsProtocol):
             self.transport, self._over = transport, True
             self._counted.closed(reason)
             self._say(503, "overloaded_error", "too many connections; try again shortly")
-            transport.close()
+            if self._counted.linger(self):
+                self._hang_up()
+            else:
+                transport.close()
             return
         super().connection_made(transport)
         self._answers = _Answers(transport, self.end)

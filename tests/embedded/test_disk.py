@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -12,16 +11,12 @@ from typing import Any
 
 import pytest
 
+from tests.embedded.shim import built
+
 
 @pytest.fixture(scope="module")
 def shim(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    compiler = shutil.which("cc") or shutil.which("gcc")
-    if compiler is None or sys.platform != "linux":
-        pytest.skip("a bad disk is made with a C compiler and LD_PRELOAD, and one is missing here")
-    made = tmp_path_factory.mktemp("shim") / "disk.so"
-    source = Path(__file__).with_name("disk.c")
-    subprocess.run([compiler, "-shared", "-fPIC", "-O1", "-o", made, source], check=True)
-    return made
+    return built(tmp_path_factory.mktemp("shim"))
 
 
 def on_a_bad_disk(shim: Path, scenario: str, tmp_path: Path) -> dict[str, Any]:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -18,9 +20,24 @@ ADMIN = {"x-api-key": ADMIN_KEY}
 
 
 @contextmanager
-def workers(data_dir: Path, *, code: str = "") -> Iterator[Server]:
-    with server(data_dir, code=code, workers="2", admin_key=ADMIN_KEY) as found:
+def workers(data_dir: Path, *, code: str = "", **settings: str) -> Iterator[Server]:
+    with server(data_dir, code=code, workers="2", admin_key=ADMIN_KEY, **settings) as found:
         yield found
+
+
+@contextmanager
+def slow_claude() -> Iterator[str]:
+    """Yield the address of a simulated Claude that takes a second for 20 tokens."""
+    pace = ["simulate-claude", "--port", "0", "--tokens-per-s", "20"]
+    run = [sys.executable, "-m", "cacheserver.cli", *pace]
+    with subprocess.Popen(run, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stderr is not None
+        try:
+            found = re.search(r"http://\S+", process.stderr.readline())
+            assert found is not None
+            yield found[0]
+        finally:
+            process.terminate()
 
 
 def fresh(one: Server, method: str, path: str, **given: Any) -> httpx2.Response:
@@ -34,10 +51,15 @@ def ask(one: Server, text: str, **given: Any) -> httpx2.Response:
     return fresh(one, "POST", "/v1/messages", json=body, **given)
 
 
-def listed(one: Server) -> list[dict[str, Any]]:
+def check(one: Server, name: str = "workers") -> dict[str, Any]:
+    """Return one check of health, the worst of all workers."""
     health = fresh(one, "GET", "/admin/v1/health", headers=ADMIN).json()
-    (check,) = [each for each in health["checks"] if each["name"] == "workers"]
-    found: list[dict[str, Any]] = check["facts"]["workers"]
+    (found,) = [each for each in health["checks"] if each["name"] == name]
+    return dict(found)
+
+
+def listed(one: Server) -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = check(one)["facts"]["workers"]
     return found
 
 

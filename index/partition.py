@@ -2,11 +2,13 @@
 
 Rows lie in the order they were added and die in place (`_DEAD`); `compact` drops the dead. FAISS
 knows a row by its number while the structure is flat, by its key once it is inverted lists: keys
-rise, are never reused, and stay sorted, so a row is found from its key by bisection.
+rise, are never reused, and stay sorted, so a row is found from its key by bisection. No two
+partitions of a process have a key in common, and a key tells its partition.
 """
 
 from __future__ import annotations
 
+import itertools
 import math
 from dataclasses import dataclass
 from typing import Any, TypeAlias
@@ -15,8 +17,9 @@ import faiss
 import numpy as np
 import numpy.typing as npt
 
-from cacheserver.index.lists import Halves, Keys, one_thread
+from cacheserver.index.lists import Halves, Keys, among, one_thread
 from cacheserver.index.models import Vectors
+from cacheserver.index.names import Name, unpacked
 
 _faiss: Any = faiss  # its stubs show the C++ constructors, not the Python ones
 
@@ -25,6 +28,8 @@ Shelf: TypeAlias = tuple[Keys, Halves]
 _DEAD = -math.inf  # the deadline of a removed row
 _SPARE = 8  # rows fetched past k: a few dead neighbours cost no second search
 _SHELF = 4_096  # flat rows copied under one lock: 3 MB, well under a millisecond
+_ROW_BITS = 36  # of a key; a partition that is given a million rows a second lasts 19 hours
+_numbers = itertools.count()  # 2^27 partitions of a process: each load of a scope is one
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,8 +50,14 @@ class Block:
     vectors: Halves
 
 
+def number_of(key: int) -> int:
+    """Return the number of the partition that the key is of."""
+    return key >> _ROW_BITS
+
+
 class Partition:
     def __init__(self, scope: str, dim: int) -> None:
+        self.number = next(_numbers)
         self.scope = scope
         self.dim = dim
         self.trained_at = 0  # rows when the inverted lists were made; 0: flat
@@ -55,60 +66,63 @@ class Partition:
         self._near: Any = _faiss.IndexScalarQuantizer(
             dim, _faiss.ScalarQuantizer.QT_fp16, _faiss.METRIC_INNER_PRODUCT
         )
-        self._ids: list[str] = []
-        self._key_of: dict[str, int] = {}  # the live ones
+        self._names: list[Name] = []
+        self._live = 0
         self._keys = np.empty(1, np.int64)
         self._expires = np.empty(1, np.float64)
-        self._next_key = 0
+        self._next_key = self.number << _ROW_BITS
         self._soonest = math.inf  # no live row expires before
 
     def __len__(self) -> int:
-        return len(self._key_of)
+        return self._live
 
-    def ids(self) -> list[str]:
-        """Return the ids of the live rows in the order in which they were added."""
-        return list(self._key_of)  # one that was removed and comes again is last
+    def names(self) -> list[Name]:
+        """Return the names of the live rows in the order in which they were added."""
+        alive = (self._expires[: len(self._names)] != _DEAD).tolist()
+        return list(itertools.compress(self._names, alive))
 
     def add(
-        self, ids: list[str], vectors: Vectors | Halves, expires_at: npt.NDArray[np.float64]
-    ) -> None:
-        """Add rows; none of `ids` may be in already."""
+        self, names: list[Name], vectors: Vectors | Halves, expires_at: npt.NDArray[np.float64]
+    ) -> list[int]:
+        """Add rows, none of which may be in already; return their keys."""
         one_thread()
-        start, end = len(self._ids), len(self._ids) + len(ids)
-        keys = np.arange(self._next_key, self._next_key + len(ids))
+        start, end = len(self._names), len(self._names) + len(names)
+        keys = np.arange(self._next_key, self._next_key + len(names))
         self._keys = _room(self._keys, end)
         self._expires = _room(self._expires, end)
         self._keys[start:end] = keys
         self._expires[start:end] = expires_at
-        self._ids.extend(ids)
-        self._key_of.update(zip(ids, keys.tolist(), strict=True))
-        self._next_key += len(ids)
+        self._names.extend(names)
+        self._live += len(names)
+        self._next_key += len(names)
         self._soonest = min(self._soonest, float(np.min(expires_at)))
         if vectors.dtype == np.float16 and not self.trained_at and self.late is None:
             self._near.add_sa_codes(vectors.view(np.uint8))  # FAISS keeps them just so
-            return
-        rows: Vectors = vectors.astype(np.float32, copy=False)
-        if self.trained_at:
-            self._near.add_with_ids(rows, keys)
         else:
-            self._near.add(rows)
-        if self.late is not None:
-            self.late.append((keys, rows))
+            rows: Vectors = vectors.astype(np.float32, copy=False)
+            if self.trained_at:
+                self._near.add_with_ids(rows, keys)
+            else:
+                self._near.add(rows)
+            if self.late is not None:
+                self.late.append((keys, rows))
+        numbers: list[int] = keys.tolist()
+        return numbers
 
-    def remove(self, id: str) -> None:
-        key = self._key_of.pop(id)
-        self._expires[np.searchsorted(self._keys[: len(self._ids)], key)] = _DEAD
+    def remove(self, key: int) -> None:
+        """Remove a live row."""
+        self._expires[np.searchsorted(self._keys[: len(self._names)], key)] = _DEAD
+        self._live -= 1
         self.compact()
 
-    def expire(self, now: float) -> list[str]:
-        """Remove what is past its deadline and return it."""
+    def expire(self, now: float) -> list[Name]:
+        """Remove what is past its deadline; return the names."""
         if self._soonest > now:
             return []
-        expires = self._expires[: len(self._ids)]
+        expires = self._expires[: len(self._names)]
         rows = np.flatnonzero((expires <= now) & (expires != _DEAD))
-        gone = [self._ids[row] for row in rows]
-        for id in gone:
-            del self._key_of[id]
+        gone = [self._names[row] for row in rows]
+        self._live -= len(gone)
         expires[rows] = _DEAD
         alive = expires[expires != _DEAD]
         self._soonest = float(alive.min()) if len(alive) else math.inf
@@ -117,8 +131,8 @@ class Partition:
 
     def compact(self, *, whole: bool = False) -> None:
         """Drop the dead rows once they are a quarter, or `whole`; not while a copy is made."""
-        rows = len(self._ids)
-        dead = rows - len(self._key_of)
+        rows = len(self._names)
+        dead = rows - self._live
         if self.frozen or not dead or (not whole and (dead <= _SPARE or dead * 4 < rows)):
             return
         gone = self._expires[:rows] == _DEAD
@@ -128,14 +142,14 @@ class Partition:
             self._near.remove_ids(_faiss.IDSelectorBitmap(np.packbits(gone, bitorder="little")))
         self._keys = self._keys[:rows][~gone]
         self._expires = self._expires[:rows][~gone]
-        self._ids = [id for id, dead in zip(self._ids, gone.tolist(), strict=True) if not dead]
+        self._names = list(itertools.compress(self._names, (~gone).tolist()))
 
     def search(self, vector: Vectors, k: int, now: float) -> list[Match]:
         """Return the k most similar live rows, best first, the newer of two equals first."""
         one_thread()
         fetch, chosen = k + _SPARE, None
         while True:
-            fetch = min(fetch, len(self._ids))
+            fetch = min(fetch, len(self._names))
             scores, labels = self._near.search(vector[None], fetch, params=chosen)
             count = int(np.count_nonzero(labels[0] >= 0))  # FAISS fills up with -1
             rows = self._rows(labels[0, :count])
@@ -152,9 +166,11 @@ class Partition:
             )[:k]
             # An equal of the k-th may lie beyond what was fetched, and be newer.
             settled = len(found) >= k and -found[-1][0] > float(scores[0, count - 1])
-            seen_all = count < fetch or fetch == len(self._ids)
+            seen_all = count < fetch or fetch == len(self._names)
             if settled or (seen_all and (chosen is not None or not self.trained_at)):
-                return [Match(self._ids[-row], min(1.0, -score)) for score, row in found]
+                return [
+                    Match(unpacked(self._names[-row]), min(1.0, -score)) for score, row in found
+                ]
             # The dead or the equal crowd the top: look again, wider, among the live only. In
             # inverted lists that means all lists: a scope where this happens awaits a sweep.
             fetch, chosen = fetch * 4, self._live_only(now)
@@ -165,7 +181,7 @@ class Partition:
 
     def shelves(self) -> int:
         """Return the number of shelves; it does not change while `frozen`."""
-        return self._near.nlist if self.trained_at else -(-len(self._ids) // _SHELF)
+        return self._near.nlist if self.trained_at else -(-len(self._names) // _SHELF)
 
     def shelf(self, number: int) -> Shelf:
         """Return copies of a shelf's live keys and vectors."""
@@ -178,7 +194,7 @@ class Partition:
             codes = _faiss.rev_swig_ptr(lists.get_codes(number), size * self._near.code_size)
         else:
             start = number * _SHELF
-            size = min(_SHELF, len(self._ids) - start)
+            size = min(_SHELF, len(self._names) - start)
             keys = self._keys[start : start + size]
             pointer = _faiss.rev_swig_ptr(self._near.codes.data(), self._near.codes.size())
             width = self._near.code_size
@@ -190,7 +206,7 @@ class Partition:
         """Return a shelf with the names and deadlines of its rows, the oldest first."""
         order = np.argsort(keys)  # lists lose it; equal vectors share a shelf, so age survives
         rows = self._rows_of_keys(keys[order])
-        ids = [self._ids[row] for row in rows]
+        ids = [unpacked(self._names[row]) for row in rows]
         return Block(self.scope, ids, self._expires[rows], vectors[order])
 
     def freeze(self) -> int:
@@ -212,16 +228,16 @@ class Partition:
         return self._rows_of_keys(labels) if self.trained_at else labels
 
     def _rows_of_keys(self, keys: Keys) -> npt.NDArray[np.int64]:
-        return np.searchsorted(self._keys[: len(self._ids)], keys)
+        return np.searchsorted(self._keys[: len(self._names)], keys)
 
     def _live_only(self, now: float) -> Any:
         """Return FAISS search parameters that leave out the dead and, with lists, probe all."""
-        live = self._expires[: len(self._ids)] > now
+        live = self._expires[: len(self._names)] > now
         if not self.trained_at:
             bits = np.packbits(live, bitorder="little")
             return _faiss.SearchParameters(sel=_faiss.IDSelectorBitmap(bits))
-        dead = _faiss.IDSelectorBatch(self._keys[: len(self._ids)][~live])
-        return _faiss.SearchParametersIVF(sel=_faiss.IDSelectorNot(dead), nprobe=self._near.nlist)
+        dead = _faiss.IDSelectorBatch(self._keys[: len(self._names)][~live])
+        return among(self._near, _faiss.IDSelectorNot(dead))
 
 
 def _room(array: npt.NDArray[Any], rows: int) -> npt.NDArray[Any]:

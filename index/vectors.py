@@ -20,7 +20,8 @@ from cacheserver.index.errors import BadVector
 from cacheserver.index.lists import train
 from cacheserver.index.memory import give_back
 from cacheserver.index.models import Vectors
-from cacheserver.index.partition import Block, Match, Partition
+from cacheserver.index.names import Name, packed, unpacked
+from cacheserver.index.partition import Block, Match, Partition, number_of
 
 __all__ = ["IVF_FROM", "Block", "Match", "VectorIndex"]
 
@@ -43,23 +44,25 @@ class VectorIndex:
         self._lock = threading.Lock()
         self._long_job = threading.Lock()  # taken before `_lock`
         self._scopes: OrderedDict[str, Partition] = OrderedDict()  # the last one asked is last
-        self._home: dict[str, Partition] = {}
+        self._numbered: dict[int, Partition] = {}  # detached ones too, until they are forgotten
+        self._key_of: dict[Name, int] = {}
 
     def __len__(self) -> int:
-        return len(self._home)
+        return len(self._key_of)
 
     def __contains__(self, id: object) -> bool:
-        return id in self._home
+        return isinstance(id, str) and packed(id) in self._key_of
 
     def ids(self) -> list[str]:
         """Return the ids that are in, expired ones that were not swept included."""
         with self._lock:
-            return list(self._home)
+            names = list(self._key_of)
+        return [unpacked(name) for name in names]
 
     @property
     def bytes(self) -> int:
         """Return about how much memory the vectors take."""
-        return len(self._home) * (2 * self.dim + _ROW_BYTES) + len(self._scopes) * _SCOPE_BYTES
+        return len(self) * (2 * self.dim + _ROW_BYTES) + len(self._scopes) * _SCOPE_BYTES
 
     @property
     def scope_count(self) -> int:
@@ -74,14 +77,15 @@ class VectorIndex:
         """Return the ids of a scope in the order in which they were added."""
         with self._lock:
             partition = self._scopes.get(scope)
-            return [] if partition is None else partition.ids()
+            names = [] if partition is None else partition.names()
+        return [unpacked(name) for name in names]
 
     def adopt(self, other: VectorIndex) -> None:
         """Take the scopes of another index, which this one must lack. `other` is not used again."""
         with self._lock:
-            for scope, partition in other._scopes.items():
-                self._scopes[scope] = partition
-            self._home.update(other._home)
+            self._scopes.update(other._scopes)
+            self._numbered.update(other._numbered)
+            self._key_of.update(other._key_of)
 
     def detach(self, scope: str) -> Partition | None:
         """Take a scope out; `forget` must be called with the result. Takes some microseconds."""
@@ -91,11 +95,13 @@ class VectorIndex:
     def forget(self, partition: Partition) -> None:
         """Forget the ids of a detached scope, some at a time."""
         with self._lock:
-            ids = partition.ids()
-        for start in range(0, len(ids), _FORGET):
+            names = partition.names()
+        for start in range(0, len(names), _FORGET):
             with self._lock:
-                for id in ids[start : start + _FORGET]:
-                    self._forget_id(id, partition)
+                for name in names[start : start + _FORGET]:
+                    self._forget(name, partition)
+        with self._lock:
+            self._numbered.pop(partition.number, None)
 
     def scopes(self) -> Mapping[str, int]:
         """Return how many vectors each scope has."""
@@ -129,21 +135,22 @@ class VectorIndex:
             raise ValueError("an id is given twice, or a deadline is not a time")
         if not ids:
             return
+        names = [packed(id) for id in ids]
         with self._lock:
-            if not self._home.keys().isdisjoint(ids):
-                for id in ids:
-                    self._remove(id)
+            if not self._key_of.keys().isdisjoint(names):
+                for name in names:
+                    self._remove(name)
             partition = self._scopes.get(scope)
             if partition is None:
                 partition = self._scopes[scope] = Partition(scope, self.dim)
                 self._scopes.move_to_end(scope, last=False)
-            partition.add(list(ids), rows, deadlines)
-            self._home.update(dict.fromkeys(ids, partition))
+                self._numbered[partition.number] = partition
+            self._key_of.update(zip(names, partition.add(names, rows, deadlines), strict=True))
 
     def remove(self, id: str) -> bool:
         """Remove a vector; return whether it was in."""
         with self._lock:
-            return self._remove(id)
+            return self._remove(packed(id))
 
     def search(self, scope: str, vector: Vectors, k: int, now: float) -> list[Match]:
         """Return up to `k` neighbours in the scope, best first, the newer of two equals first.
@@ -168,10 +175,10 @@ class VectorIndex:
         for partition in partitions:  # a lock each: searches get in between
             with self._lock:
                 expired = partition.expire(now)
-                for id in expired:
-                    self._forget_id(id, partition)
+                for name in expired:
+                    self._forget(name, partition)
                 self._forget_if_empty(partition)
-            gone += expired
+            gone += [unpacked(name) for name in expired]
         return gone
 
     def compact(self) -> None:
@@ -249,18 +256,21 @@ class VectorIndex:
             with self._lock:
                 partition.thaw()
 
-    def _remove(self, id: str) -> bool:
-        partition = self._home.pop(id, None)
-        if partition is None:
+    def _remove(self, name: Name) -> bool:
+        key = self._key_of.pop(name, None)
+        if key is None:
             return False
-        partition.remove(id)
+        partition = self._numbered[number_of(key)]
+        partition.remove(key)
         self._forget_if_empty(partition)
         return True
 
-    def _forget_id(self, id: str, partition: Partition) -> None:
-        if self._home.get(id) is partition:  # else it is of a scope that was loaded again
-            del self._home[id]
+    def _forget(self, name: Name, partition: Partition) -> None:
+        # Else it is of a scope that was loaded again.
+        if number_of(self._key_of.get(name, -1)) == partition.number:
+            del self._key_of[name]
 
     def _forget_if_empty(self, partition: Partition) -> None:
         if not len(partition) and self._scopes.get(partition.scope) is partition:
             del self._scopes[partition.scope]
+            del self._numbered[partition.number]

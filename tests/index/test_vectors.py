@@ -173,12 +173,23 @@ def test_a_scope_is_trained_again_when_it_has_doubled() -> None:
     assert len(index.ids()) == len({id for block in index.blocks() for id in block.ids}) == 4000
 
 
-@pytest.mark.parametrize("ivf_from", [10_000, 2_000])
-def test_the_living_are_found_behind_a_crowd_of_the_expired(ivf_from: int) -> None:
-    index, rows = filled(2_000, ivf_from=ivf_from, expires_at=1.0)
+# 24,000: there are more groups of lists than a search looks into.
+@pytest.mark.parametrize(("count", "ivf_from"), [(2_000, 10_000), (2_000, 2_000), (24_000, 24_000)])
+def test_the_living_are_found_behind_a_crowd_of_the_expired(count: int, ivf_from: int) -> None:
+    index, rows = filled(count, ivf_from=ivf_from, expires_at=1.0)
     index.add("alive", "s", -rows[7], FAR)  # the farthest there is
     index.maintain()
     assert [match.id for match in index.search("s", rows[7], 5, now=1.0)] == ["alive"]
+
+
+def test_ids_that_differ_in_capitals_or_spaces_are_different() -> None:
+    index, ids = VectorIndex(DIM), ["ab", "AB", "a b", "abc", "ab ab", "abab", "", "\u00e4"]
+    index.extend("s", ids, POOL[: len(ids)], [FAR] * len(ids))
+    found = [index.search("s", row, 1, 0.0)[0].id for row in POOL[: len(ids)]]
+    assert found == ids == index.ids_of("s") == index.ids()
+    assert index.remove("AB")
+    assert "AB" not in index
+    assert "ab" in index
 
 
 def test_a_deadline_is_the_first_moment_that_is_too_late() -> None:

@@ -36,10 +36,37 @@ def train(keys: Keys, vectors: Halves) -> Any:
     one_thread()
     rows = len(vectors)
     lists = max(1, min(max(2 * math.isqrt(rows), rows // _ROWS), rows // _TRAINED_ON))
-    index = _lists(_finder(vectors[:: max(1, rows // (lists * _TRAINED_ON))], lists))
-    index.nprobe = min(index.nlist, _PROBED)
+    index = _lists(_finder(vectors[:: max(1, rows // (lists * _TRAINED_ON))], lists), _PROBED)
     _fill(index, keys, vectors)
     return index
+
+
+def centroids_of(index: Any) -> bytes:
+    """Return the centroids of inverted lists in their groups, for `empty`."""
+    packed: bytes = _faiss.serialize_index(index.quantizer).tobytes()
+    return packed
+
+
+def empty(centroids: bytes, dim: int) -> Any:
+    """Return empty inverted lists with these centroids. Raises `ValueError` for other bytes."""
+    try:
+        finder = _faiss.deserialize_index(np.frombuffer(centroids, np.uint8))
+    except (RuntimeError, AssertionError, MemoryError) as error:  # what FAISS raises
+        raise ValueError("these are no centroids") from error
+    if not isinstance(finder, faiss.IndexIVFScalarQuantizer) or finder.d != dim:
+        raise ValueError("these are no centroids of such vectors")
+    finder.nprobe = min(finder.nlist, _GROUPS_PROBED)
+    return _lists(finder, _PROBED)
+
+
+def put(index: Any, number: int, keys: Keys, vectors: Halves) -> None:
+    """Put rows into the list with this number. Raises `ValueError` if there is none."""
+    if not 0 <= number < index.nlist:
+        raise ValueError(f"there is no list {number}")
+    # Named, because a pointer does not keep its array alive.
+    some, codes = np.ascontiguousarray(keys), np.ascontiguousarray(vectors).view(np.uint8)
+    index.invlists.add_entries(number, len(some), _faiss.swig_ptr(some), _faiss.swig_ptr(codes))
+    index.ntotal += len(some)
 
 
 def among(index: Any, selector: Any) -> Any:
@@ -62,8 +89,7 @@ def _finder(sample: Halves, lists: int) -> Any:
     count = math.isqrt(lists)
     top = _means(sample[:: max(1, len(sample) // (count * _GROUP_TRAINED_ON))], count)
     home = _nearest(top, sample)
-    finder = _lists(top)
-    finder.nprobe = min(finder.nlist, _GROUPS_PROBED)
+    finder = _lists(top, _GROUPS_PROBED)
     for group, size in enumerate(np.bincount(home).tolist()):
         if size:
             means = _means(sample[home == group], max(1, round(lists * size / len(sample))))
@@ -84,8 +110,8 @@ def _means(vectors: Halves, count: int) -> Any:
     return means
 
 
-def _lists(centroids: Any) -> Any:
-    """Return empty inverted lists, one for each vector of an index."""
+def _lists(centroids: Any, probed: int) -> Any:
+    """Return empty inverted lists, one for each vector of an index; the nearest are searched."""
     index = _faiss.IndexIVFScalarQuantizer(
         centroids,
         centroids.d,
@@ -94,6 +120,7 @@ def _lists(centroids: Any) -> Any:
         _faiss.METRIC_INNER_PRODUCT,
         False,  # whole vectors, not residuals: they are copied in and out without centroids
     )
+    index.nprobe = min(index.nlist, probed)
     index.is_trained = True  # half precision has nothing to learn
     return index
 
@@ -115,9 +142,4 @@ def _fill(index: Any, keys: Keys, vectors: Halves) -> None:
     ends = np.cumsum(np.bincount(home, minlength=index.nlist))
     for number, rows in enumerate(np.split(order, ends[:-1])):
         if len(rows):
-            # Named, because a pointer does not keep its array alive.
-            some, codes = keys[rows], vectors[rows].view(np.uint8)
-            index.invlists.add_entries(
-                number, len(rows), _faiss.swig_ptr(some), _faiss.swig_ptr(codes)
-            )
-    index.ntotal = len(keys)
+            put(index, number, keys[rows], vectors[rows])

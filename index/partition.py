@@ -17,7 +17,7 @@ import faiss
 import numpy as np
 import numpy.typing as npt
 
-from cacheserver.index.lists import Halves, Keys, among, one_thread
+from cacheserver.index.lists import Halves, Keys, among, centroids_of, empty, one_thread, put
 from cacheserver.index.models import Vectors
 from cacheserver.index.names import Name, unpacked
 
@@ -41,6 +41,14 @@ class Match:
 
 
 @dataclass(frozen=True, slots=True)
+class Lists:
+    """Inverted lists of one scope without their rows, for copying."""
+
+    centroids: bytes
+    trained_at: int  # rows of the scope when they were trained
+
+
+@dataclass(frozen=True, slots=True)
 class Block:
     """Entries of one scope, for copying: as many ids and deadlines as rows."""
 
@@ -48,6 +56,8 @@ class Block:
     ids: list[str]
     expires_at: npt.NDArray[np.float64]
     vectors: Halves
+    lists: Lists | None = None  # all of the scope; None: flat
+    number: int = 0  # of the one that these rows are in
 
 
 def number_of(key: int) -> int:
@@ -56,7 +66,8 @@ def number_of(key: int) -> int:
 
 
 class Partition:
-    def __init__(self, scope: str, dim: int) -> None:
+    def __init__(self, scope: str, dim: int, lists: Lists | None = None) -> None:
+        """Raises `ValueError` for lists that are not of vectors of this dimension."""
         self.number = next(_numbers)
         self.scope = scope
         self.dim = dim
@@ -73,6 +84,9 @@ class Partition:
         self._next_key = self.number << _ROW_BITS
         self._soonest = math.inf  # no live row expires before
 
+        if lists is not None:
+            self._near, self.trained_at = empty(lists.centroids, dim), lists.trained_at
+
     def __len__(self) -> int:
         return self._live
 
@@ -82,9 +96,17 @@ class Partition:
         return list(itertools.compress(self._names, alive))
 
     def add(
-        self, names: list[Name], vectors: Vectors | Halves, expires_at: npt.NDArray[np.float64]
+        self,
+        names: list[Name],
+        vectors: Vectors | Halves,
+        expires_at: npt.NDArray[np.float64],
+        *,
+        number: int | None = None,
     ) -> list[int]:
-        """Add rows, none of which may be in already; return their keys."""
+        """Add rows, none of which may be in already; return their keys.
+
+        `number`: of the inverted list that they are in.
+        """
         one_thread()
         start, end = len(self._names), len(self._names) + len(names)
         keys = np.arange(self._next_key, self._next_key + len(names))
@@ -96,7 +118,9 @@ class Partition:
         self._live += len(names)
         self._next_key += len(names)
         self._soonest = min(self._soonest, float(np.min(expires_at)))
-        if vectors.dtype == np.float16 and not self.trained_at and self.late is None:
+        if number is not None:
+            put(self._near, number, keys, vectors.astype(np.float16, copy=False))
+        elif vectors.dtype == np.float16 and not self.trained_at and self.late is None:
             self._near.add_sa_codes(vectors.view(np.uint8))  # FAISS keeps them just so
         else:
             rows: Vectors = vectors.astype(np.float32, copy=False)
@@ -202,12 +226,16 @@ class Partition:
         live = self._expires[self._rows_of_keys(keys)] != _DEAD
         return keys[live], codes.view(np.float16).reshape(size, self.dim)[live]
 
-    def block(self, keys: Keys, vectors: Halves) -> Block:
+    def lists(self) -> Lists | None:
+        """Return the inverted lists without their rows; None if there are none."""
+        return Lists(centroids_of(self._near), self.trained_at) if self.trained_at else None
+
+    def block(self, keys: Keys, vectors: Halves, lists: Lists | None, number: int) -> Block:
         """Return a shelf with the names and deadlines of its rows, the oldest first."""
         order = np.argsort(keys)  # lists lose it; equal vectors share a shelf, so age survives
         rows = self._rows_of_keys(keys[order])
         ids = [unpacked(self._names[row]) for row in rows]
-        return Block(self.scope, ids, self._expires[rows], vectors[order])
+        return Block(self.scope, ids, self._expires[rows], vectors[order], lists, number)
 
     def freeze(self) -> int:
         """Keep the rows where they are and note what is added; return the key that comes next."""

@@ -123,9 +123,12 @@ class VectorIndex:
 
         Vectors in half precision are added as they are: they come from `blocks`.
         """
+        self._extend(Block(scope, list(ids), np.asarray(expires_at, np.float64), vectors))
+
+    def _extend(self, block: Block) -> None:
+        scope, ids, vectors, deadlines = block.scope, block.ids, block.vectors, block.expires_at
         kept = vectors.dtype == np.float16
         rows = np.ascontiguousarray(vectors, None if kept else np.float32)
-        deadlines = np.asarray(expires_at, np.float64)
         if rows.shape != (len(ids), self.dim) or deadlines.shape != (len(ids),):
             raise BadVector(f"{len(ids)} ids, vectors {rows.shape}, dimension {self.dim}")
         # Written so that NaN fails: it compares false.
@@ -142,10 +145,12 @@ class VectorIndex:
                     self._remove(name)
             partition = self._scopes.get(scope)
             if partition is None:
-                partition = self._scopes[scope] = Partition(scope, self.dim)
+                partition = self._scopes[scope] = Partition(scope, self.dim, block.lists)
                 self._scopes.move_to_end(scope, last=False)
                 self._numbered[partition.number] = partition
-            self._key_of.update(zip(names, partition.add(names, rows, deadlines), strict=True))
+            number = block.number if block.lists is not None and partition.trained_at else None
+            keys = partition.add(names, rows, deadlines, number=number)
+            self._key_of.update(zip(names, keys, strict=True))
 
     def remove(self, id: str) -> bool:
         """Remove a vector; return whether it was in."""
@@ -212,6 +217,13 @@ class VectorIndex:
             give_back()
         return trained
 
+    def put_back(self, block: Block) -> None:
+        """Add a block of another index's `blocks`, into the inverted lists that it was in there.
+
+        Blocks of a scope come one after the other. Raises `BadVector` and `ValueError`.
+        """
+        self._extend(block)
+
     def blocks(self) -> Generator[Block, None, None]:
         """Copy everything out, a few thousand vectors at a time, the index in use meanwhile.
 
@@ -224,11 +236,11 @@ class VectorIndex:
             for partition in partitions:
                 with self._lock:
                     partition.freeze()
-                    shelves = partition.shelves()
+                    shelves, lists = partition.shelves(), partition.lists()
                 try:
                     for number in range(shelves):
                         with self._lock:
-                            block = partition.block(*partition.shelf(number))
+                            block = partition.block(*partition.shelf(number), lists, number)
                         if block.ids:
                             yield block
                 finally:

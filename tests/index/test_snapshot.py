@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from cacheserver.index import partition, snapshot
 from cacheserver.index.errors import SnapshotRefused
 from cacheserver.index.snapshot import load, save
 from cacheserver.index.vectors import Block, VectorIndex
@@ -112,6 +113,84 @@ def test_another_embedder_another_dimension_or_no_file_is_refused(saved: Path) -
         load(saved, embedder_id=MODEL, dim=DIM + 1)
     with pytest.raises(SnapshotRefused):
         load(saved.parent / "nothing", embedder_id=MODEL, dim=DIM)
+
+
+def trained(rows: int = 400) -> VectorIndex:
+    """Return an index with inverted lists in one scope of two, not all of it trained on."""
+    index = VectorIndex(DIM, ivf_from=rows * 3 // 4)
+    drawn = unit_rows(rows, DIM)
+    for n in range(rows * 3 // 4):
+        index.add(str(n), "large", drawn[n], math.inf)
+    assert index.maintain() == ["large"]
+    for n in range(rows * 3 // 4, rows):
+        index.add(str(n), "large", drawn[n], math.inf)
+    index.add("other", "small", drawn[0], math.inf)
+    return index
+
+
+def test_inverted_lists_are_read_not_trained_anew(tmp_path: Path) -> None:
+    index = trained()
+    for n in range(0, 400, 7):
+        index.remove(str(n))
+    save(tmp_path / "index", index, embedder_id=MODEL)
+    found = load(tmp_path / "index", embedder_id=MODEL, dim=DIM, ivf_from=300).index
+    assert found.maintain() == []
+    for row in unit_rows(400, DIM):
+        assert found.search("large", row, 5, 0.0) == index.search("large", row, 5, 0.0)
+    assert len(found.search("large", ROWS[0], 400, 0.0)) == len(index) - 1  # in lists, all of them
+
+
+def test_lists_that_were_read_grow_shrink_and_are_saved_again(tmp_path: Path) -> None:
+    save(tmp_path / "index", trained(), embedder_id=MODEL)
+    index = load(tmp_path / "index", embedder_id=MODEL, dim=DIM, ivf_from=300).index
+    for n, row in enumerate(unit_rows(199, DIM), 400):  # trained on 300 rows, so up to 599
+        index.add(str(n), "large", row, 100.0)
+    assert index.pending() == []
+    index.add("599", "large", ROWS[0], math.inf)
+    assert index.maintain() == ["large"]
+    assert sorted(index.expire(100.0)) == [str(n) for n in range(400, 599)]
+    index.compact()
+    save(tmp_path / "index", index, embedder_id=MODEL)
+    again = load(tmp_path / "index", embedder_id=MODEL, dim=DIM).index
+    assert contents(again) == contents(index)
+
+
+def test_lists_beyond_the_limit_are_left_out(tmp_path: Path) -> None:
+    index = trained()
+    index.search("small", ROWS[0], 1, 0.0)  # asked last, so it is read first
+    save(tmp_path / "index", index, embedder_id=MODEL)
+    found = load(tmp_path / "index", embedder_id=MODEL, dim=DIM, limit=0)
+    assert list(found.index.scopes()) == ["small"]
+    assert {scope: sorted(ids) for scope, ids in found.left.items()} == {
+        "large": sorted(map(str, range(400)))
+    }
+
+
+@pytest.mark.parametrize("dim", [DIM, 2 * DIM])
+def test_lists_that_faiss_cannot_read_or_are_of_other_vectors_are_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, dim: int
+) -> None:
+    other = VectorIndex(dim, ivf_from=100)
+    other.extend("s", list(map(str, range(100))), unit_rows(100, dim), np.full(100, math.inf))
+    other.maintain()
+    lists = next(iter(other.blocks())).lists
+    assert lists is not None
+    wrong = lists.centroids if dim != DIM else lists.centroids[:-100]
+    monkeypatch.setattr(partition, "centroids_of", lambda index: wrong)
+    save(tmp_path / "index", trained(), embedder_id=MODEL)
+    with pytest.raises(SnapshotRefused):
+        load(tmp_path / "index", embedder_id=MODEL, dim=DIM)
+
+
+@pytest.mark.parametrize("format", [1, 3])
+def test_a_file_of_another_version_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, format: int
+) -> None:
+    with monkeypatch.context() as patch:
+        patch.setattr(snapshot, "_FORMAT", format)
+        save(tmp_path / "index", trained(), embedder_id=MODEL)
+    with pytest.raises(SnapshotRefused, match=f"is of \\({format}, "):
+        load(tmp_path / "index", embedder_id=MODEL, dim=DIM)
 
 
 class Broken(VectorIndex):

@@ -6,6 +6,7 @@ import gc
 from collections.abc import AsyncIterator, Generator, Iterator
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import httpcore2
 import pytest
@@ -17,6 +18,7 @@ from cacheserver.index.models import OnnxEmbedder
 from tests.house import House
 from tests.models import model_dir
 from tests.redis_servers import prefix, redis, url
+from tests.schedule import Schedule, at_once, in_order
 
 __all__ = ["house", "prefix", "redis", "url"]
 
@@ -38,6 +40,22 @@ def pytest_collection() -> Generator[None, object, object]:
         gc.collect()
         gc.freeze()
         gc.enable()
+
+
+@pytest.hookimpl(trylast=True)  # after pytest's own order, by fixtures
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    if hasattr(config, "workerinput"):  # a worker of several
+        items[:] = in_order(items)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_auto_num_workers() -> int:
+    return at_once()
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Schedule | None:
+    return Schedule(config, log) if config.getoption("dist") == "loadfile" else None
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -140,6 +140,22 @@ class AdminPage:
             for node in rule["nodes"]
         ]
 
+    async def draw_each_way(self, name: str, screen: str, **params: str) -> list[str]:
+        """Open a screen at each width in each scheme: keep its picture, and check its width.
+
+        Returns what `accessibility` finds. In one window: to sign in for each takes longer.
+        """
+        found = []
+        for width in WIDTHS:
+            await self.page.set_viewport_size({"width": width, "height": HEIGHTS[width]})
+            for scheme in SCHEMES:
+                await self.page.emulate_media(color_scheme=scheme)
+                await self.open(screen, **params)
+                await self.picture(f"{name}-{width}-{scheme}")
+                assert await self.sideways() <= 0, (name, width)
+                found += [f"{name} {width} {scheme}: {one}" for one in await self.accessibility()]
+        return found
+
     async def sideways(self) -> int:
         """Return by how many pixels the page is wider than the window."""
         found = await self.evaluate("document.documentElement.scrollWidth - window.innerWidth")

@@ -5,9 +5,9 @@ from __future__ import annotations
 import asyncio
 
 import pytest
-from playwright.async_api import Browser, Route, expect
+from playwright.async_api import Route, expect
 
-from tests.admin_page.pages import SCHEMES, WIDTHS, AdminPage, Visit, browser_tests, window
+from tests.admin_page.pages import AdminPage, Visit, browser_tests
 from tests.api.admin import ADMIN, put
 from tests.house import House
 
@@ -17,7 +17,7 @@ TABS = ("keys", "budgets", "settings", "lifetimes")
 
 
 async def test_a_tenant_and_the_budgets_are_drawn_and_accessible(
-    browser: Browser, house: House
+    admin: AdminPage, house: House
 ) -> None:
     key = await house.key("shop")
     await house.key("clinic")
@@ -25,21 +25,12 @@ async def test_a_tenant_and_the_budgets_are_drawn_and_accessible(
     rules = [{"namespace": "news", "default_ttl_s": 60, "max_ttl_s": 600}]
     await put(house, "tenants/shop", budgets=limits, ttl_rules=rules)
     await house.ask("Who?", key=key)
-    found = {}
-    for width in WIDTHS:
-        for scheme in SCHEMES:
-            async with window(browser, house, width=width, scheme=scheme) as page:
-                for name, params in {
-                    "tenants-list": {},
-                    "tenants-budgets": {"tab": "budgets"},
-                    **{f"tenant-{tab}": {"tenant": "shop", "tab": tab} for tab in TABS},
-                }.items():
-                    await page.open("tenants", **params)
-                    await page.picture(f"{name}-{width}-{scheme}")
-                    assert await page.sideways() <= 0, (name, width)
-                    if problems := await page.accessibility():
-                        found[f"{name} {width} {scheme}"] = problems
-    assert found == {}
+    for name, params in {
+        "tenants-list": {},
+        "tenants-budgets": {"tab": "budgets"},
+        **{f"tenant-{tab}": {"tenant": "shop", "tab": tab} for tab in TABS},
+    }.items():
+        assert await admin.draw_each_way(name, "tenants", **params) == []
 
 
 async def test_the_tenant_of_callers_without_a_key_is_emptied_and_stays(

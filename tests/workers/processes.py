@@ -17,6 +17,7 @@ from tests.house import ADMIN_KEY
 from tests.test_process import MODEL, Server, server
 
 ADMIN = {"x-api-key": ADMIN_KEY}
+_PAUSE_S = 0.05  # a worker that starts needs the core
 
 
 @contextmanager
@@ -89,3 +90,4 @@ def until(true: Callable[[], bool]) -> None:
     deadline = time.monotonic() + 60
     while not true():
         assert time.monotonic() < deadline
+        time.sleep(_PAUSE_S)

@@ -18,9 +18,10 @@ Halves: TypeAlias = npt.NDArray[np.float16]
 
 _faiss: Any = faiss  # its stubs show the C++ constructors, not the Python ones
 
-# Of a million random questions in one scope, 24 of 8,000 lists and 16 of 89 groups.
+# A million vectors in one scope, asked for near-duplicates (cosine 0.92): recall@1 1.0 in 0.7 ms.
+# With 16 groups it was 0.993 in the same time.
 _PROBED = 24
-_GROUPS_PROBED = 16
+_GROUPS_PROBED = 24
 _ROWS = 125  # of a list in a large scope; a small one has two lists for each of the square root
 _TRAINED_ON = 40  # vectors a list; FAISS asks for 39 at least
 _GROUP_TRAINED_ON = 200  # vectors a group

@@ -7,6 +7,7 @@ the centroids of the nearest groups, and with the vectors of the nearest lists.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import Any, TypeAlias
 
 import faiss
@@ -15,6 +16,7 @@ import numpy.typing as npt
 
 Keys: TypeAlias = npt.NDArray[np.int64]
 Halves: TypeAlias = npt.NDArray[np.float16]
+Stopped: TypeAlias = Callable[[], bool]  # whether to give a training up
 
 _faiss: Any = faiss  # its stubs show the C++ constructors, not the Python ones
 
@@ -29,16 +31,22 @@ _ROUNDS = 10  # of training; 25 found no more neighbours
 _CHUNK = 4_096  # rows widened to single precision at a time: 6 MB
 
 
-def train(keys: Keys, vectors: Halves) -> Any:
-    """Return inverted lists that hold `vectors` under `keys`.
+class TrainingStopped(Exception):
+    """A training was given up."""
 
-    About 4 s for 100k on one core; the interpreter's lock is released meanwhile.
+
+def train(keys: Keys, vectors: Halves, stopped: Stopped) -> Any:
+    """Return inverted lists that hold `vectors` under `keys`. Raises `TrainingStopped`.
+
+    About 4 s for 100k on one core, two minutes for a million; the interpreter's lock is released
+    meanwhile. `stopped` is asked several times a second.
     """
     one_thread()
     rows = len(vectors)
     lists = max(1, min(max(2 * math.isqrt(rows), rows // _ROWS), rows // _TRAINED_ON))
-    index = _lists(_finder(vectors[:: max(1, rows // (lists * _TRAINED_ON))], lists), _PROBED)
-    _fill(index, keys, vectors)
+    sample = vectors[:: max(1, rows // (lists * _TRAINED_ON))]
+    index = _lists(_finder(sample, lists, stopped), _PROBED)
+    _fill(index, keys, vectors, stopped)
     return index
 
 
@@ -85,13 +93,14 @@ def one_thread() -> None:
     _faiss.omp_set_num_threads(1)  # 0.1 us; a setting of the calling thread alone
 
 
-def _finder(sample: Halves, lists: int) -> Any:
+def _finder(sample: Halves, lists: int, stopped: Stopped) -> Any:
     """Return about `lists` centroids of the vectors, in their groups."""
     count = math.isqrt(lists)
     top = _means(sample[:: max(1, len(sample) // (count * _GROUP_TRAINED_ON))], count)
-    home = _nearest(top, sample)
+    home = _nearest(top, sample, stopped)
     finder = _lists(top, _GROUPS_PROBED)
     for group, size in enumerate(np.bincount(home).tolist()):
+        _go_on(stopped)
         if size:
             means = _means(sample[home == group], max(1, round(lists * size / len(sample))))
             finder.add(means.reconstruct_n(0, means.ntotal))
@@ -126,19 +135,24 @@ def _lists(centroids: Any, probed: int) -> Any:
     return index
 
 
-def _nearest(centroids: Any, vectors: Halves) -> Keys:
+def _nearest(centroids: Any, vectors: Halves, stopped: Stopped) -> Keys:
     """Return the number of the centroid that is nearest to each vector."""
-    parts = [
-        centroids.assign(vectors[start : start + _CHUNK].astype(np.float32), 1)[:, 0]
-        for start in range(0, len(vectors), _CHUNK)
-    ]
-    nearest: Keys = np.concatenate(parts)
+    nearest = np.empty(len(vectors), np.int64)
+    for start in range(0, len(vectors), _CHUNK):
+        _go_on(stopped)
+        some = vectors[start : start + _CHUNK].astype(np.float32)
+        nearest[start : start + _CHUNK] = centroids.assign(some, 1)[:, 0]
     return nearest
 
 
-def _fill(index: Any, keys: Keys, vectors: Halves) -> None:
+def _go_on(stopped: Stopped) -> None:
+    if stopped():
+        raise TrainingStopped
+
+
+def _fill(index: Any, keys: Keys, vectors: Halves, stopped: Stopped) -> None:
     """Add a list at a time: lists that grow row by row left 150 MB of holes at 100k."""
-    home = _nearest(index.quantizer, vectors)
+    home = _nearest(index.quantizer, vectors, stopped)
     order = np.argsort(home, kind="stable")
     ends = np.cumsum(np.bincount(home, minlength=index.nlist))
     for number, rows in enumerate(np.split(order, ends[:-1])):

@@ -8,6 +8,7 @@ removals, dropping the removed rows (10 ms). `maintain` and `blocks` exclude eac
 
 from __future__ import annotations
 
+import contextlib
 import math
 import threading
 from collections import OrderedDict
@@ -17,7 +18,7 @@ import numpy as np
 import numpy.typing as npt
 
 from cacheserver.index.errors import BadVector
-from cacheserver.index.lists import train
+from cacheserver.index.lists import Stopped, TrainingStopped, train
 from cacheserver.index.memory import give_back
 from cacheserver.index.models import Vectors
 from cacheserver.index.names import Name, packed, unpacked
@@ -200,18 +201,19 @@ class VectorIndex:
         with self._lock:
             return [s for s, p in self._scopes.items() if p.outgrown(self._ivf_from)]
 
-    def maintain(self) -> list[str]:
+    def maintain(self, stopped: Stopped = lambda: False) -> list[str]:
         """Train inverted lists where a scope outgrew its structure; return those scopes.
 
-        Takes seconds: call it in a worker thread. Meanwhile everything else works, and what is
-        added or removed is neither lost nor brought back.
+        Takes seconds, two minutes for a million vectors: call it in a worker thread. Meanwhile
+        everything else works, and what is added or removed is neither lost nor brought back. Once
+        `stopped` returns True it ends within a second, and what was not trained is pending.
         """
         trained = []
-        with self._long_job:
+        with self._long_job, contextlib.suppress(TrainingStopped):
             for scope in self.pending():
                 partition = self._scopes.get(scope)
                 if partition is not None:
-                    self._train(partition)
+                    self._train(partition, stopped)
                     trained.append(scope)
         if trained:
             give_back()
@@ -247,7 +249,7 @@ class VectorIndex:
                     with self._lock:
                         partition.thaw()
 
-    def _train(self, partition: Partition) -> None:
+    def _train(self, partition: Partition, stopped: Stopped) -> None:
         with self._lock:
             next_key = partition.freeze()
             rows, shelves = len(partition), partition.shelves()
@@ -261,7 +263,7 @@ class VectorIndex:
                 start, end = end, end + int(old.sum())
                 keys[start:end], vectors[start:end] = some[old], halves[old]
             if end:  # all may have been removed by now
-                lists = train(keys[:end], vectors[:end])
+                lists = train(keys[:end], vectors[:end], stopped)
                 with self._lock:
                     partition.adopt(lists)
         finally:

@@ -224,6 +224,17 @@ def test_what_is_added_and_removed_during_a_training_is_neither_lost_nor_brought
     assert len(index) == 30_000
 
 
+@pytest.mark.parametrize("looks", [1, 5, 12, 20])
+def test_a_training_that_is_given_up_leaves_the_scope_as_it_was(looks: int) -> None:
+    index, rows = filled(30_000, ivf_from=30_000)
+    left = iter(range(looks))
+    assert index.maintain(lambda: next(left, None) is None) == []
+    assert index.pending() == ["s"]
+    assert index.search("s", rows[7], 1, 0.0)[0].id == "7"
+    assert index.maintain() == ["s"]
+    assert index.search("s", rows[7], 1, 0.0)[0].id == "7"
+
+
 def test_a_scope_that_is_emptied_during_its_training_is_gone() -> None:
     index, rows = filled(20_000, ivf_from=20_000)
     begun = Barrier(2)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import threading
 from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import Final
@@ -125,7 +126,11 @@ class FaissIndex:
         if self.vectors.expire(self._clock()):
             self._changed = True
         self._scopes.evict()
-        await asyncio.to_thread(self.vectors.maintain)
+        stop = threading.Event()
+        try:
+            await asyncio.to_thread(self.vectors.maintain, stop.is_set)
+        finally:
+            stop.set()  # a server that stops saves next, which waits for a training
         if self._evicted != self._scopes.evictions:
             self._evicted = self._scopes.evictions
             await asyncio.to_thread(give_back)

@@ -182,8 +182,8 @@ async def run(
         for signum in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(signum, server.handle_exit, signum, None)
         lines = list(_greeting(settings, parts, listener))
-        if worker is not None:
-            await worker.ready(lines, parts.entries.restored)
+        if worker is not None and not await worker.ready(lines, parts.entries.restored):
+            return
         address.listen(listener)  # who reads the address may connect at once
         for line in lines:
             announce(line)

@@ -28,8 +28,8 @@ Shelf: TypeAlias = tuple[Keys, Halves]
 _DEAD = -math.inf  # the deadline of a removed row
 _SPARE = 8  # rows fetched past k: a few dead neighbours cost no second search
 _SHELF = 4_096  # flat rows copied under one lock: 3 MB, well under a millisecond
-_ROW_BITS = 36  # of a key; a partition that is given a million rows a second lasts 19 hours
-_numbers = itertools.count()  # 2^27 partitions of a process: each load of a scope is one
+_ROW_BITS = 33  # of a key: 8.6 billion rows of a partition
+_numbers = itertools.count()  # 2^30 partitions of a process: each load of a scope is one
 
 
 @dataclass(frozen=True, slots=True)
@@ -207,8 +207,11 @@ class Partition:
         """Return the number of shelves; it does not change while `frozen`."""
         return self._near.nlist if self.trained_at else -(-len(self._names) // _SHELF)
 
-    def shelf(self, number: int) -> Shelf:
-        """Return copies of a shelf's live keys and vectors."""
+    def shelf(self, number: int, before: int) -> Shelf:
+        """Return copies of a shelf's live keys and vectors, of the keys below `before`.
+
+        Those of `freeze`: the last shelf fills up, and one that is replaced comes again.
+        """
         if self.trained_at:
             lists = self._near.invlists
             size = lists.list_size(number)
@@ -223,7 +226,7 @@ class Partition:
             pointer = _faiss.rev_swig_ptr(self._near.codes.data(), self._near.codes.size())
             width = self._near.code_size
             codes = pointer[start * width : (start + size) * width]
-        live = self._expires[self._rows_of_keys(keys)] != _DEAD
+        live = (self._expires[self._rows_of_keys(keys)] != _DEAD) & (keys < before)
         return keys[live], codes.view(np.float16).reshape(size, self.dim)[live]
 
     def lists(self) -> Lists | None:

@@ -56,9 +56,12 @@ class VectorIndex:
 
     def ids(self) -> list[str]:
         """Return the ids that are in, expired ones that were not swept included."""
+        return [unpacked(name) for name in self.names()]
+
+    def names(self) -> list[Name]:
+        """Return the packed ids, in a fraction of the time of `ids`."""
         with self._lock:
-            names = list(self._key_of)
-        return [unpacked(name) for name in names]
+            return list(self._key_of)
 
     @property
     def bytes(self) -> int:
@@ -237,12 +240,13 @@ class VectorIndex:
                 partitions = list(reversed(self._scopes.values()))
             for partition in partitions:
                 with self._lock:
-                    partition.freeze()
-                    shelves, lists = partition.shelves(), partition.lists()
+                    next_key, shelves = partition.freeze(), partition.shelves()
                 try:
+                    lists = partition.lists()  # only a training, a long job too, makes others
                     for number in range(shelves):
                         with self._lock:
-                            block = partition.block(*partition.shelf(number), lists, number)
+                            rows = partition.shelf(number, next_key)
+                            block = partition.block(*rows, lists, number)
                         if block.ids:
                             yield block
                 finally:
@@ -258,10 +262,9 @@ class VectorIndex:
             end = 0
             for number in range(shelves):
                 with self._lock:
-                    some, halves = partition.shelf(number)
-                old = some < next_key  # the last shelf has filled up since
-                start, end = end, end + int(old.sum())
-                keys[start:end], vectors[start:end] = some[old], halves[old]
+                    some, halves = partition.shelf(number, next_key)
+                start, end = end, end + len(some)
+                keys[start:end], vectors[start:end] = some, halves
             if end:  # all may have been removed by now
                 lists = train(keys[:end], vectors[:end], stopped)
                 with self._lock:

@@ -26,8 +26,8 @@ class Worker(Protocol):
     def place(self) -> Path:
         """Return where the first worker listens to the others."""
 
-    async def ready(self, lines: Sequence[str], restored: asyncio.Event) -> None:
-        """Say that this worker may serve, with lines for the user; return once all may.
+    async def ready(self, lines: Sequence[str], restored: asyncio.Event) -> bool:
+        """Say that this worker may serve, with lines for the user; return whether it shall.
 
         One that joins others which serve waits for `restored` first, within a bound.
         """

@@ -26,7 +26,7 @@ from cacheserver.workers.channel import Channel
 from cacheserver.workers.event_loop import loop_factory
 
 # What the two ends say, beside the topics.
-READY, LISTEN, FAILED, DISK = "ready", "listen", "failed", "disk"
+READY, SERVE, FAILED, DISK = "ready", "serve", "failed", "disk"
 
 _RESTORE_S = 60.0  # a million vectors are read in 10 s; an embedder may be away for longer
 _WAIT_S = 5.0  # for the parent, which waits less for each worker
@@ -65,21 +65,23 @@ class WorkerEnd:
     again: bool
     channel: Channel = field(init=False)
     answers: dict[str, Callable[[], Awaitable[Any]]] = field(default_factory=dict)
-    may_listen: asyncio.Event = field(default_factory=asyncio.Event)
+    told: asyncio.Event = field(default_factory=asyncio.Event)  # by the parent, whether to serve
+    serves: bool = False
 
-    async def ready(self, lines: Sequence[str], restored: asyncio.Event) -> None:
-        """Say that this worker is ready, with what a user reads; return once all are.
+    async def ready(self, lines: Sequence[str], restored: asyncio.Event) -> bool:
+        """Say that this worker is ready, with what a user reads; return whether to serve.
 
         In the place of one that has ended it waits until similar questions are found: the others
-        serve meanwhile. A parent that stops lets it listen.
+        serve meanwhile.
         """
         if self.again:
-            waits = [asyncio.create_task(one.wait()) for one in (restored, self.may_listen)]
+            waits = [asyncio.create_task(one.wait()) for one in (restored, self.told)]
             await asyncio.wait(waits, timeout=_RESTORE_S, return_when=FIRST_COMPLETED)
             for one in waits:
                 one.cancel()
         self.channel.say(READY, list(lines))
-        await self.may_listen.wait()
+        await self.told.wait()
+        return self.serves
 
     def reply(self, topic: str, answer: Callable[[], Awaitable[Any]]) -> None:
         """Have `answer` called when the parent asks for a topic."""
@@ -108,8 +110,9 @@ class WorkerEnd:
         return None if found is None else await found()
 
     def heard(self, topic: str, value: Any) -> None:
-        if topic == LISTEN:
-            self.may_listen.set()
+        if topic == SERVE:
+            self.serves = value
+            self.told.set()
         elif topic == DISK:
             self.disk.failures, self.disk.failing, self.disk.unsynced_s = value
 
@@ -136,7 +139,7 @@ async def work(start: WorkerStart, listener: socket.socket, line: socket.socket)
 async def _hear(end: WorkerEnd) -> None:
     await end.channel.listen()
     logger.warning("the process that started this worker has gone; it ends")
-    end.may_listen.set()
+    end.told.set()
     signal.raise_signal(signal.SIGTERM)
 
 

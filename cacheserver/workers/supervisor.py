@@ -138,7 +138,9 @@ class Supervisor:
         for one in self._workers:
             if one.process is not None and one.process.returncode is None:
                 if one.channel is not None:
-                    one.channel.say(process.LISTEN)  # nobody waits for the others any more
+                    # Nobody waits for the others. Of a command that has not begun to serve none may
+                    # listen: another server may have the address.
+                    one.channel.say(process.SERVE, self._serving)
                 with suppress(ProcessLookupError):
                     # Before it is ready nothing of it catches Ctrl-C.
                     one.process.send_signal(number if one.is_ready else signal.SIGTERM)
@@ -256,8 +258,8 @@ class Supervisor:
         except SettingsError as error:
             for one in self._workers:
                 one.failure = error
-                assert one.process is not None
-                one.process.kill()  # told to stop, it would listen beside the other server
+                assert one.channel is not None
+                one.channel.say(process.SERVE, False)
             return
         self._serving = True
         for one in self._workers:
@@ -362,7 +364,7 @@ def _let_listen(worker: _Worker) -> None:
     assert worker.channel is not None
     assert worker.listener is not None
     worker.listener.listen()
-    worker.channel.say(process.LISTEN)
+    worker.channel.say(process.SERVE, True)
     _drop_listener(worker)
 
 

@@ -8,6 +8,7 @@ import socket
 import time
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, suppress
+from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -16,6 +17,8 @@ from urllib.parse import urlsplit
 import pytest
 import pytest_asyncio
 
+from cacheserver.api.server.connections import Connections
+from cacheserver.api.server.limits import Limits
 from tests.hostile.lag import lag, within
 from tests.hostile.raw import Wire, body_of, request, wire
 from tests.house import ADMIN_KEY, House, came_from
@@ -347,3 +350,28 @@ async def _waited(house: House) -> float:
     began = time.monotonic()
     assert came_from(await house.ask())[0] == "exact"
     return time.monotonic() - began
+
+
+async def test_connections_that_come_while_others_are_looked_at_begin_no_second_round() -> None:
+    @dataclass(eq=False)
+    class Looked:
+        times: int = 0
+
+        def sweep(self, now: float) -> None:
+            self.times += 1
+
+    loop, limits = asyncio.get_running_loop(), Limits(head_s=0.2)
+    watched, comers = Connections(limits), [Looked() for _ in range(500)]
+    began = loop.time()
+    for one in comers:
+        watched.add(one, None)
+    first = comers[0]
+    while first.times < 8:
+        comer = Looked()  # in each turn of the loop one comes, and goes
+        watched.add(comer, None)
+        watched.linger(comer)
+        await asyncio.sleep(0)
+        watched.discard(comer)
+    assert first.times <= (loop.time() - began) / limits.tick_s + 1
+    for one in comers:
+        watched.discard(one)

@@ -219,3 +219,19 @@ def test_the_saved_vectors_are_exact(saved: Path) -> None:
     (match,) = found.search("scope 0", ROWS[0], 1, 0.0)
     assert match == small().search("scope 0", ROWS[0], 1, 0.0)[0]
     assert np.isclose(match.cosine, 1.0, atol=1e-3)
+
+
+def test_a_deadline_that_is_changed_while_a_snapshot_is_written_is_in_it_or_not(
+    tmp_path: Path,
+) -> None:
+    index, rows = VectorIndex(DIM), unit_rows(9_000, DIM)
+    index.extend("s", [str(n) for n in range(9_000)], rows, [math.inf] * 9_000)
+    blocks = index.blocks()
+    first = next(blocks)
+    index.add(first.ids[7], "s", rows[7], 5.0)  # behind all others, on the last shelf
+    ids = first.ids + [id for block in blocks for id in block.ids]
+    assert len(ids) == len(set(ids)) == 9_000
+    index.compact()
+    assert save(tmp_path / "index", index, embedder_id=MODEL) == 9_000
+    found = load(tmp_path / "index", embedder_id=MODEL, dim=DIM).index
+    assert found.expire(5.0) == [first.ids[7]]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import signal
+import socket
 import threading
 from contextlib import suppress
 from pathlib import Path
@@ -12,6 +13,7 @@ from pathlib import Path
 import httpx2
 import pytest
 
+from cacheserver.api.server import address
 from tests.embedded.shim import built
 from tests.test_process import MODEL, environment, run, server
 from tests.workers.processes import (
@@ -197,10 +199,18 @@ s.Supervisor._begin = lambda self: self._announce("http://127.0.0.1:1 is not ser
 """
 
 
-def test_a_stop_before_they_listen_ends_workers_that_wait(tmp_path: Path) -> None:
-    with workers(tmp_path, code=NOT_YET) as one:
-        one.process.send_signal(signal.SIGTERM)
-        assert one.process.wait(60) == 0
+def test_workers_that_wait_when_the_command_stops_never_listen(tmp_path: Path) -> None:
+    # Another command has bound the same address, and is the first to serve.
+    with address.bound("127.0.0.1", 0, shared=True) as other:
+        place = other.getsockname()
+        with workers(tmp_path, code=NOT_YET, port=str(place[1])) as one:
+            other.listen()
+            other.settimeout(5)  # a caller that another socket took never comes
+            one.process.send_signal(signal.SIGTERM)
+            while one.process.poll() is None:
+                with socket.create_connection(place):
+                    other.accept()[0].close()
+            assert one.process.wait(60) == 0
 
 
 def test_a_disk_that_fails_under_the_store_of_the_parent_is_told_by_the_workers(

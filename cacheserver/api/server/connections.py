@@ -83,9 +83,11 @@ class Connections:
         self._timer = loop.call_later(self.limits.tick_s, self._sweep)
 
     def _sweep(self) -> None:
-        self._timer = None
-        if self._open or self._lingering:
-            self._sweep_some([*self._open, *self._lingering])
+        watched = [*self._open, *self._lingering]
+        if watched:
+            self._sweep_some(watched)  # the timer stands meanwhile: else `_watch` begins a second
+        else:
+            self._timer = None
 
     def _sweep_some(self, left: list[WatchedConnection]) -> None:
         """Look at a few, and at the rest in the loop's next turns: to end one takes 0.1 ms."""

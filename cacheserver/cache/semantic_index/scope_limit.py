@@ -25,6 +25,7 @@ from cacheserver.core.errors import StoreError
 from cacheserver.core.single_flight import end
 from cacheserver.index.errors import BadVector
 from cacheserver.index.models import Vectors
+from cacheserver.index.names import Name, unpacked
 from cacheserver.index.vectors import VectorIndex
 
 _STEP = 10_000  # names added by one call, which keeps all threads waiting: 1 ms
@@ -169,10 +170,10 @@ class ScopeLimit:
 
     async def names(self) -> set[str]:
         """Return all names, of scopes in memory and not."""
-        ids = self.vectors.ids()
+        held = self.vectors.names()
         added = set[str]().union(*(move.added for move in self._moves.values()))
         packed = b"".join(self.unloaded.copy().values())
-        return await asyncio.to_thread(lambda: _united(added, ids, unpack_all(packed)))
+        return await asyncio.to_thread(lambda: _united(added, held, unpack_all(packed)))
 
     def evict(self) -> None:
         """Begin to evict the scopes that were asked the longest ago, if the limit is exceeded."""
@@ -272,9 +273,9 @@ class ScopeLimit:
             self.unloaded.forget_empty(scope)
 
 
-def _united(names: set[str], *lists: list[str]) -> set[str]:
+def _united(names: set[str], *lists: Sequence[Name]) -> set[str]:
     """Return `names` with those of the lists, added in steps: requests are answered meanwhile."""
     for each in lists:
         for start in range(0, len(each), _STEP):
-            names.update(each[start : start + _STEP])
+            names.update(map(unpacked, each[start : start + _STEP]))
     return names

@@ -120,11 +120,15 @@ function Frame({ session, accept }) {
     const timer = setInterval(checkConnection, CHECK_MS);
     return () => clearInterval(timer);
   }, [online]);
+  const [leaving, setLeaving] = useState(false);
   const leave = async () => {
+    setLeaving(true);
     try {
       accept(await signOut());
     } catch (error) {
       notify(error.message, "bad");
+    } finally {
+      setLeaving(false);
     }
   };
   return html`<a class="skip" href="#screen">To the content</a>
@@ -145,7 +149,7 @@ function Frame({ session, accept }) {
             <p>${session.tenant ? `Tenant ${session.tenant}` : session.name}
               <span class="hint"> ${session.role ?? "read only"}</span></p>
             <${Theme} />
-            <${Button} kind="small" onClick=${leave}>Sign out<//>
+            <${Button} kind="small" busy=${leaving} onClick=${leave}>Sign out<//>
             <a href="/docs" target="_blank" rel="noopener">API</a>
           </div>
         </div>

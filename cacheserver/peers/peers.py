@@ -10,7 +10,6 @@ from __future__ import annotations
 import asyncio
 import logging
 import secrets
-import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from functools import partial
@@ -29,6 +28,7 @@ from cacheserver.peers.changes import Anew, Apply, Change, Listener, read_change
 from cacheserver.peers.clock_check import ClockCheck
 from cacheserver.peers.takeover import Takeover
 from cacheserver.storage.connection import PREFIX, Connection, run_script, store_errors
+from cacheserver.storage.lease_clock import since_boot
 from cacheserver.storage.replication import run_replicated
 
 logger = logging.getLogger(__name__)
@@ -44,8 +44,7 @@ _RETRY_S: Final = 0.1
 _TAKEOVERS: Final = 5  # of the store by replicas, while one change is made
 _START_S: Final = 30.0  # for the others' removals; as long as an orchestrator waits for a start
 _AT_ONCE_S: Final = 0.6  # how long a request waits for a lease that lapsed
-# Goes on while the machine sleeps, where there is such a clock: leases end meanwhile.
-_CLOCK: Final = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
+_NOTHING: Final = "0-0"  # before all changes
 
 Counts: TypeAlias = Callable[[str], object]  # of failures, by where
 
@@ -77,7 +76,7 @@ class Peers:
         *,
         prefix: str = PREFIX,
         lease_s: float = LEASE_S,
-        clock: Callable[[], float] = lambda: time.clock_gettime(_CLOCK),
+        clock: Callable[[], float] = since_boot,
     ) -> None:
         self.name = secrets.token_hex(8)
         self.live = 1  # servers, as of the last beat
@@ -95,7 +94,7 @@ class Peers:
         self._complete_from = 0.0  # every live server is in the store's list of them
         self._had_others = False  # when the lease was last trusted
         self._is_new = False  # what is remembered must be dropped before the lease is trusted
-        self._applied = self._ready = "0-0"  # the last change applied, and confirmed
+        self._applied = _NOTHING  # the last change applied
         self._takeover = Takeover(redis, prefix=prefix, name=self.name)
         self._tasks: list[asyncio.Task[None]] = []
         self._beating: asyncio.Task[None] | None = None
@@ -299,10 +298,16 @@ class Peers:
         asked_at = self._clock()
         if asked_at - self._heard_at > self._lease_s:
             return
-        if not self._redis.recent.due:  # else the others wait for what is to be made again
-            self._ready = self._applied
-        words = (self._prefix, self.name, round(self._lease_s * 1_000), self._ready)
-        went_on, self.live, store_ms = await run_script(self._beat_script, *words)
+        went_on = True
+        while True:
+            # A server that has changes to make again confirms nothing: the others wait for it.
+            due = self._redis.recent.due
+            words = (self.name, round(self._lease_s * 1_000), _NOTHING if due else self._applied)
+            found = await run_script(self._beat_script, self._prefix, *words)
+            was_listed, self.live, store_ms = found
+            went_on = went_on and bool(was_listed)
+            if due or not self._redis.recent.due:  # else the beat was the first to meet a replica
+                break
         self._clocks.note(store_ms / 1_000)
         if not went_on:
             self._is_new = True

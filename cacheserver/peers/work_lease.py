@@ -21,14 +21,13 @@ from cacheserver.core.background import one_round
 from cacheserver.core.errors import StoreError
 from cacheserver.core.single_flight import end
 from cacheserver.storage.connection import PREFIX, Connection, command, run_script
+from cacheserver.storage.lease_clock import since_boot
 
 logger = logging.getLogger(__name__)
 
 LENGTH_S: Final = 15.0  # how long the work of a dead server waits; the most a slow store may take
 _RENEWALS: Final = 3  # in that time
 _TRUSTED: Final = 0.9  # of a lease: the store's clock may run faster than ours
-# Goes on while the machine sleeps, where there is such a clock: leases end meanwhile.
-_CLOCK: Final = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
 
 Work: TypeAlias = Literal["upkeep", "ledger", "alerts", "re-embed", "gold", "prewarm"]
 WORKS: Final[tuple[Work, ...]] = get_args(Work)
@@ -125,7 +124,7 @@ class WorkLease:
         server: str,
         prefix: str = PREFIX,
         length_s: float = LENGTH_S,
-        clock: Callable[[], float] = lambda: time.clock_gettime(_CLOCK),
+        clock: Callable[[], float] = since_boot,
     ) -> None:
         self.work = work
         self.token = ""

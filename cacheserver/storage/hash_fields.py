@@ -14,39 +14,39 @@ from cacheserver.storage.change_order import FINAL, ORDER
 from cacheserver.storage.connection import Connection, run_script
 
 _NEW: Final = b""  # as a version: it is made for the first time
-_UNKNOWN: Final = b"?"  # it was sent, and no reply came: it is made if the fields are as they were
-_NEVER: Final = b"0"  # it was refused
+_UNKNOWN: Final = b"?"  # no reply came: it is made if the fields are as they were, and unversioned
+_NEVER: Final = b"0"  # it was not sent, or refused
 
 # ARGV: P, hash, version, 1 if what it removes never comes back, then field, what it was ('' none),
-# and what it becomes ('' nothing) of each. Returns the version; 0 if the fields were others.
+# and what it becomes ('' nothing) of each. Returns the version; 0 if it was not made.
 _CHANGE: Final = (
     "local P = ARGV[1]\n"
     + ORDER
     + """
-local hash, version = ARGV[2], ARGV[3]
-local key, last = P .. hash, 0
-local function name(at) return hash .. ':' .. ARGV[at] end
-if version ~= '' and ARGV[4] == '1' then
-  for at = 5, #ARGV, 3 do
-    if ARGV[at + 2] == '' then
-      redis.call('HDEL', key, ARGV[at])
-      set_version(name(at), FINAL)
-    end
-  end
-end
-if version == '' or version == '?' then
+local hash, version, final = ARGV[2], ARGV[3], ARGV[4] == '1'
+if version == '0' then return 0 end
+local key, last, only_removes = P .. hash, 0, final
+for at = 5, #ARGV, 3 do only_removes = only_removes and ARGV[at + 2] == '' end
+if version == '' or (version == '?' and not only_removes) then
   for at = 5, #ARGV, 3 do
     if (redis.call('HGET', key, ARGV[at]) or '') ~= ARGV[at + 1] then return 0 end
-    last = math.max(last, version_of(name(at)))
+    last = math.max(last, version_of(hash .. ':' .. ARGV[at]))
   end
+  -- One of unknown outcome is older than any of which a version is known.
+  if version == '?' and last > 0 then return 0 end
 end
 if version == '' then version = version_after(last) end
 for at = 5, #ARGV, 3 do
-  -- One of unknown outcome is older than whatever others changed it to, and gets no version.
-  if version == '?' or version_of(name(at)) < tonumber(version) then
-    if ARGV[at + 2] == '' then redis.call('HDEL', key, ARGV[at])
-    else redis.call('HSET', key, ARGV[at], ARGV[at + 2]) end
-    if version ~= '?' then set_version(name(at), version) end
+  local field, was, becomes = ARGV[at], ARGV[at + 1], ARGV[at + 2]
+  local name, number = hash .. ':' .. field, tonumber(version)
+  local revoked = final and was ~= '' and redis.call('HEXISTS', key, field) == 0
+  if final and becomes == '' then
+    redis.call('HDEL', key, field)
+    set_version(name, FINAL)
+  elseif not revoked and (not number or version_of(name) < number) then
+    if becomes == '' then redis.call('HDEL', key, field)
+    else redis.call('HSET', key, field, becomes) end
+    if number then set_version(name, version) end
   end
 end
 return version
@@ -74,10 +74,11 @@ class FieldChange:
         self._fields = fields
         self._final = final
         self._script = redis.register_script(_CHANGE)
-        self._version = _UNKNOWN
+        self._version = _NEVER  # until it is sent
 
     async def make(self) -> bool:
         """Make the change. False: a field is another than it was, and nothing is changed."""
+        self._version = _UNKNOWN
         return self.made(await run_script(self._script, *self._words(_NEW)))
 
     async def again(self) -> None:
@@ -86,19 +87,22 @@ class FieldChange:
 
     async def fits(self, pipe: Pipeline, *, again: bool) -> bool:
         """Return whether it would be made now, by a pipeline that watches the hash."""
+        if again and self._version == _NEVER:
+            return False
         key = f"{self._prefix}{self._hash}"
+        version = int(self._version) if again and self._version != _UNKNOWN else None
         for field, (was, _) in self._fields.items():
-            if not again or self._version == _UNKNOWN:
-                if (await pipe.hget(key, field) or b"") != was:
-                    return False
-            elif int(await pipe.get(f"{self._prefix}changed:{self._hash}:{field}") or 0) >= int(
-                self._version
-            ):
+            newest = int(await pipe.get(f"{self._prefix}changed:{self._hash}:{field}") or 0)
+            if version is None and (await pipe.hget(key, field) or b"") != was:
+                return False
+            if again and newest >= (version or 1):
                 return False
         return True
 
     def queue(self, pipe: Pipeline, *, again: bool) -> None:
         """Make it as a part of a transaction, whose reply goes to `made`."""
+        if not again:
+            self._version = _UNKNOWN
         words = self._words(self._version if again else _NEW)
         pipe.execute_command("EVAL", self._script.script, 0, *words)
 

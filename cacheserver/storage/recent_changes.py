@@ -9,15 +9,17 @@ back that was removed meanwhile.
 
 from __future__ import annotations
 
-import time
 from collections import deque
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Final, Protocol, TypeAlias
 
 from cacheserver.core.errors import StoreError
+from cacheserver.storage.lease_clock import since_boot
 
-_KEPT_S: Final = 60.0  # a replica that is further behind is not up: Redis itself drops it by then
+# A replica that is further behind is not up: Redis itself drops it by then. Of what is older it is
+# not known any more whether something newer was made (`change_order`).
+_KEPT_S: Final = 60.0
 
 Redo: TypeAlias = Callable[[], Awaitable[object]]
 Tell: TypeAlias = Callable[[str, str], Awaitable[object]]
@@ -43,9 +45,7 @@ class _Note:
 class RecentChanges:
     """Notes of changes; none is kept for a store without replicas."""
 
-    def __init__(
-        self, history: History | None, *, clock: Callable[[], float] = time.monotonic
-    ) -> None:
+    def __init__(self, history: History | None, *, clock: Callable[[], float] = since_boot) -> None:
         self._history = history
         self._clock = clock
         self._notes: deque[_Note] = deque()
@@ -94,8 +94,10 @@ class RecentChanges:
     async def redo(self) -> None:
         """Make the noted changes again, if a replica has taken over. Raises `StoreError`."""
         while self.due:
-            generation, oldest = self.takeovers, self._clock() - _KEPT_S
-            for note in [one for one in self._notes if one.at >= oldest]:
+            generation = self.takeovers
+            for note in list(self._notes):
+                if self._clock() - note.at > _KEPT_S:
+                    continue
                 await note.redo()
                 if note.kind and (note.kind, note.body) not in self._untold:
                     self._untold.append((note.kind, note.body))

@@ -193,6 +193,7 @@ class ApiKeys:
         known: dict[str, ApiKey] = {}
 
         def revoked(records: Mapping[str, ApiKey]) -> dict[str, None]:
+            known.clear()  # of a try before
             known.update(records)
             return dict.fromkeys(records)
 

@@ -246,7 +246,7 @@ class Supervisor:
                 self._lines = value
             if self._serving:
                 _let_listen(worker)
-            elif all(one.is_ready for one in self._workers):
+            elif not self._stopping.is_set() and all(one.is_ready for one in self._workers):
                 self._begin()
 
     def _begin(self) -> None:

@@ -6,14 +6,17 @@ import asyncio
 import itertools
 import time
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from cacheserver.core.errors import BadRequest
 from cacheserver.core.rules.limits import Limits
 from cacheserver.storage.connection import Connection, command
 from cacheserver.storage.hash_fields import FieldChange
+from cacheserver.storage.recent_changes import RecentChanges, Redo
 from tests.house import House
 from tests.redis_clusters import Nodes, cluster
 from tests.redis_servers import prefix, redis, url
@@ -34,6 +37,12 @@ class Hash:
     def change(self, was: str, becomes: str, *, final: bool = False) -> FieldChange:
         fields = {"one": (was.encode(), becomes.encode())}
         return FieldChange(self._redis, fields, hash="some", prefix=self._prefix, final=final)
+
+    def unanswered(self, was: str, becomes: str, *, final: bool = False) -> FieldChange:
+        """Return a change that may have been made: it was sent, and no reply came."""
+        change = self.change(was, becomes, final=final)
+        change.queue(self._redis.pipeline(), again=False)
+        return change
 
     async def made(self, was: str, becomes: str, *, final: bool = False) -> FieldChange:
         change = self.change(was, becomes, final=final)
@@ -80,19 +89,21 @@ async def test_one_that_a_failover_kept_is_not_made_again_over_a_newer_one(some:
     assert await some.value() == ""
 
 
-async def test_one_that_was_refused_is_never_made(some: Hash) -> None:
+async def test_one_that_was_refused_or_not_sent_is_never_made(some: Hash) -> None:
     await some.made("", "a")
     refused = some.change("", "b")
     assert not await refused.make()
+    unsent = some.change("", "c")
     await some.fail_over("")
     await refused.again()
+    await unsent.again()
     assert await some.value() == ""
 
 
 async def test_one_without_a_reply_is_made_where_nothing_was_changed_and_gives_way(
     some: Hash,
 ) -> None:
-    unknown = some.change("", "a")
+    unknown = some.unanswered("", "a")
     await unknown.again()
     assert await some.value() == "a"
     newer = await some.made("a", "b")
@@ -105,7 +116,7 @@ async def test_one_without_a_reply_is_made_where_nothing_was_changed_and_gives_w
 
 async def test_what_is_removed_for_good_stays_removed_also_without_a_reply(some: Hash) -> None:
     changed = await some.made("", "a")
-    for change in (some.change("a", "", final=True), some.change("other", "", final=True)):
+    for change in (some.unanswered("a", "", final=True), some.unanswered("b", "", final=True)):
         await some.fail_over("")
         await changed.again()
         for _ in range(2):
@@ -127,6 +138,86 @@ async def test_a_change_is_higher_than_the_one_before_though_the_clock_went_back
     await newer.again()
     await old.again()
     assert await some.value() == "c"
+
+
+async def test_one_without_a_reply_is_not_made_over_a_change_back(some: Hash) -> None:
+    await some.made("", "a")
+    await some.made("a", "b")
+    await some.made("b", "a")
+    await some.unanswered("a", "b").again()
+    assert await some.value() == "a"
+
+
+async def test_a_key_that_was_revoked_under_a_clock_that_went_back_does_not_come_back(
+    some: Hash, redis: Connection, prefix: str
+) -> None:
+    version = f"{prefix}changed:some:one"
+    await some.fail_over("key")
+    await command(redis, "SET", version, f"{(time.time() + 60) * 1_000_000:.0f}")
+    limited = await some.made("key", "limited", final=True)
+    await some.fail_over("key")
+    await some.made("key", "", final=True)
+    await limited.again()
+    assert await some.value() == ""
+    await command(redis, "DEL", version)  # as after two minutes
+    await limited.again()
+    assert await some.value() == ""
+
+
+@pytest.mark.parametrize("stored", ["key", "key with other limits"])
+@pytest.mark.parametrize("sent", [True, False])
+async def test_of_a_rotation_without_a_reply_both_steps_are_made_again_or_none(
+    redis: Connection, prefix: str, stored: str, sent: bool
+) -> None:
+    fields = {"old": (b"key", b""), "new": (b"", b"new key")}
+    change = FieldChange(redis, fields, hash="keys", prefix=prefix, final=True)
+    await command(redis, "HSET", f"{prefix}keys", "old", "other" if not sent else stored)
+    if sent:
+        change.queue(redis.pipeline(), again=False)
+    else:
+        assert not await change.make()  # it was refused: the caller makes another
+        await command(redis, "HSET", f"{prefix}keys", "old", stored)
+    for _ in range(2):
+        await change.again()
+        found = await command(redis, "HGETALL", f"{prefix}keys")
+        made = sent and stored == "key"
+        assert found == ({b"new": b"new key"} if made else {b"old": stored.encode()})
+
+
+async def test_a_change_of_a_bar_that_is_refused_is_not_made_after_a_failover(
+    house: House,
+) -> None:
+    notes: list[Redo] = []
+    house.parts.host.store.redis.recent.note = lambda redo, *of: notes.append(redo)  # type: ignore[method-assign]
+    with pytest.raises(BadRequest):
+        await house.parts.tenants.change("one", {"bar": {"similarity": 0.9}}, who="x" * 300)
+    (again,) = notes
+    await again()
+    assert (await house.parts.tenants.stored("one")).own == {}
+
+
+async def test_a_change_that_grew_old_while_others_were_made_again_is_not_made() -> None:
+    @dataclass
+    class Primary:
+        generation: int = 0
+        history: bytes = b"one"
+
+    at, made, primary = [0.0], list[str](), Primary()
+    recent = RecentChanges(primary, clock=lambda: at[0])
+
+    async def first() -> None:
+        made.append("first")
+        at[0] = 100.0  # the process stood still
+
+    async def second() -> None:
+        made.append("second")
+
+    recent.note(first)
+    recent.note(second)
+    primary.generation = 1
+    await recent.redo()
+    assert made == ["first"]
+    assert not recent.due
 
 
 @pytest.fixture

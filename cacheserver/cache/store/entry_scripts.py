@@ -192,6 +192,7 @@ DEADLINE = (
 local id, name, version = ARGV[2], ARGV[3], ARGV[13]
 local again, order = tonumber(version), 'deadline:' .. id
 if again and version_of(order) >= again then return version end
+if version == '?' and version_of(order) > 0 then return version end
 local entry_key, vector_key = P .. 'e:' .. name, P .. 'v:' .. name
 if redis.call('HGET', IDS, id) ~= ARGV[4] then return 0 end
 if redis.call('GET', entry_key) ~= ARGV[6] then return 0 end

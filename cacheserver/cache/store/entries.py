@@ -306,20 +306,20 @@ class Entries:
 
     async def purge_group(self, group: str) -> int:
         """Purge a group of `storage.key_groups`; returns how many entries it had."""
-        began = repr(self._clock())
-        self._redis.recent.note(lambda: self._purge_all(group, began, again=1))
-        total = await self._purge_all(group, began)
+        purge = [group, repr(self._clock())]  # when it began: the store may correct it
+        self._redis.recent.note(lambda: self._purge_all(purge, again=1))
+        total = await self._purge_all(purge)
         await self.hot.confirm()
         return total
 
-    async def _purge_all(self, group: str, began: str, *, again: int = 0) -> int:
-        words, cursor, total = (group, began, MARKER_S, again), b"0", 0
-        while True:
-            cursor, *dropped = await self.hot.change(self._purge, *words, cursor, _STEP)
+    async def _purge_all(self, purge: list[str], *, again: int = 0) -> int:
+        total, cursor = 0, b""
+        while cursor != b"0":
+            words = (*purge, MARKER_S, again, cursor or 0, _STEP)
+            cursor, purge[1], *dropped = await self.hot.change(self._purge, *words)
             self._tell([entry_id.decode() for entry_id in dropped])
             total += len(dropped)
-            if cursor == b"0":
-                return total
+        return total
 
     async def purge_ids(self, ids: Sequence[str]) -> int:
         """Purge these entries; returns how many of them were still there."""

@@ -274,32 +274,38 @@ return dropped
 """
 )
 
-# ARGV: P, group, when it began (s, as written by the caller), marker's life (s), 1 if it is made
-# again after a failover, cursor, limit, server. The marker comes with the first step, so no answer
-# asked for before can slip in between two. The last step adds a microsecond to it: a replica that
-# has that marker has the whole purge, and what was stored after it stays. Returns the cursor to go
-# on from ('0': all were met) and the dropped ids. SSCAN meets every member there was at the start;
-# SRANDMEMBER takes seconds in a large set that has become sparse. The group `*` is all that is
-# stored.
+# ARGV: P, group, when it began (s, as written by the caller or returned), marker's life (s), 1 if
+# it is made again after a failover, cursor, limit, server. The marker comes with the first step, so
+# no answer asked for before can slip in between two; it is higher than that of the purge before,
+# though the caller's clock is behind. The last step adds a microsecond to it: a replica that has
+# that marker, or one of a newer purge, has the whole purge, and what was stored after it stays.
+# Returns the cursor to go on from ('0': all were met), when it began, and the dropped ids. SSCAN
+# meets every member there was at the start; SRANDMEMBER takes seconds in a large set that has
+# become sparse. The group `*` is all that is stored.
 PURGE = (
     _PRELUDE
     + _TELLING
     + """
 local mark, group = P .. 'p:' .. ARGV[2], P .. 'g:' .. ARGV[2]
-local before, done = redis.call('GET', mark), exact(ARGV[3] + 0.000001)
-if ARGV[5] == '1' and before == done then return {'0'} end
-if not before or tonumber(before) < tonumber(ARGV[3]) then
-  redis.call('SET', mark, ARGV[3], 'EX', ARGV[4])
-  before = ARGV[3]
+local before, began, again = redis.call('GET', mark), ARGV[3], ARGV[5] == '1'
+if again and before and tonumber(before) > tonumber(began) then return {'0', began} end
+if not again and ARGV[6] == '0' and before and tonumber(before) >= tonumber(began) then
+  began = exact(before + 0.000002)
+end
+if not before or tonumber(before) < tonumber(began) then
+  redis.call('SET', mark, began, 'EX', ARGV[4])
+  before = began
 end
 local all = ARGV[2] == '*'
 local step = redis.call(all and 'HSCAN' or 'SSCAN', all and IDS or group, ARGV[6], 'COUNT', ARGV[7])
-local reply, dropped = {step[1]}, {}
+local reply, dropped = {step[1], began}, {}
 for at = 1, #step[2], all and 2 or 1 do
   local id = step[2][at]
   if drop(id) then reply[#reply + 1], dropped[#dropped + 1] = id, id end
 end
-if step[1] == '0' and before == ARGV[3] then redis.call('SET', mark, done, 'EX', ARGV[4]) end
+if step[1] == '0' and before == began then
+  redis.call('SET', mark, exact(began + 0.000001), 'EX', ARGV[4])
+end
 tell_gone(dropped)
 return reply
 """

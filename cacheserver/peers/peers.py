@@ -95,6 +95,7 @@ class Peers:
         self._had_others = False  # when the lease was last trusted
         self._is_new = False  # what is remembered must be dropped before the lease is trusted
         self._applied = _NOTHING  # the last change applied
+        self._beat_at = 0.0  # the last renewal that was answered
         self._takeover = Takeover(redis, prefix=prefix, name=self.name)
         self._tasks: list[asyncio.Task[None]] = []
         self._beating: asyncio.Task[None] | None = None
@@ -309,7 +310,10 @@ class Peers:
             if due or not self._redis.recent.due:  # else the beat was the first to meet a replica
                 break
         self._clocks.note(store_ms / 1_000)
-        if not went_on:
+        # The reply to the beat that began a new lease may have been lost: then this one went on.
+        lapsed = asked_at - self._beat_at > self._lease_s * _TRUSTED
+        self._beat_at = asked_at
+        if lapsed or not went_on:
             self._is_new = True
             self.term += 1
             self._settled_from = self._clock() + self._lease_s

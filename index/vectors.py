@@ -54,12 +54,8 @@ class VectorIndex:
     def __contains__(self, id: object) -> bool:
         return isinstance(id, str) and packed(id) in self._key_of
 
-    def ids(self) -> list[str]:
-        """Return the ids that are in, expired ones that were not swept included."""
-        return [unpacked(name) for name in self.names()]
-
     def names(self) -> list[Name]:
-        """Return the packed ids, in a fraction of the time of `ids`."""
+        """Return the packed ids that are in, expired ones that were not swept included."""
         with self._lock:
             return list(self._key_of)
 

@@ -14,6 +14,10 @@ from typing import Final
 _KEPT_MS: Final = 120_000  # changes of one minute are made again (`recent_changes`)
 FINAL: Final = 2**53 - 1  # higher than all others; Lua counts in floats
 
+# In the place of a version: a change is made for the first time; it was sent, and no reply came, so
+# it is made again only where nothing was changed since; it was not sent, or refused.
+NEW, UNKNOWN, NEVER = b"", b"?", b"0"
+
 # Part of scripts; `P` is the prefix. A version is the store's clock in microseconds.
 ORDER: Final = """
 local function version_of(name)

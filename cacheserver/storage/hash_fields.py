@@ -10,12 +10,8 @@ from typing import Any, Final
 
 from redis.asyncio.client import Pipeline
 
-from cacheserver.storage.change_order import FINAL, ORDER
+from cacheserver.storage.change_order import FINAL, NEVER, NEW, ORDER, UNKNOWN
 from cacheserver.storage.connection import Connection, run_script
-
-_NEW: Final = b""  # as a version: it is made for the first time
-_UNKNOWN: Final = b"?"  # no reply came: it is made if the fields are as they were, and unversioned
-_NEVER: Final = b"0"  # it was not sent, or refused
 
 # ARGV: P, hash, version, 1 if what it removes never comes back, then field, what it was ('' none),
 # and what it becomes ('' nothing) of each. Returns the version; 0 if it was not made.
@@ -74,12 +70,12 @@ class FieldChange:
         self._fields = fields
         self._final = final
         self._script = redis.register_script(_CHANGE)
-        self._version = _NEVER  # until it is sent
+        self._version = NEVER  # until it is sent
 
     async def make(self) -> bool:
         """Make the change. False: a field is another than it was, and nothing is changed."""
-        self._version = _UNKNOWN
-        return self.made(await run_script(self._script, *self._words(_NEW)))
+        self._version = UNKNOWN
+        return self.made(await run_script(self._script, *self._words(NEW)))
 
     async def again(self) -> None:
         """Make the change again, if it is lost and nothing newer has been made."""
@@ -87,10 +83,10 @@ class FieldChange:
 
     async def fits(self, pipe: Pipeline, *, again: bool) -> bool:
         """Return whether it would be made now, by a pipeline that watches the hash."""
-        if again and self._version == _NEVER:
+        if again and self._version == NEVER:
             return False
         key = f"{self._prefix}{self._hash}"
-        version = int(self._version) if again and self._version != _UNKNOWN else None
+        version = int(self._version) if again and self._version != UNKNOWN else None
         for field, (was, _) in self._fields.items():
             newest = int(await pipe.get(f"{self._prefix}changed:{self._hash}:{field}") or 0)
             if version is None and (await pipe.hget(key, field) or b"") != was:
@@ -102,13 +98,13 @@ class FieldChange:
     def queue(self, pipe: Pipeline, *, again: bool) -> None:
         """Make it as a part of a transaction, whose reply goes to `made`."""
         if not again:
-            self._version = _UNKNOWN
-        words = self._words(self._version if again else _NEW)
+            self._version = UNKNOWN
+        words = self._words(self._version if again else NEW)
         pipe.execute_command("EVAL", self._script.script, 0, *words)
 
     def made(self, reply: Any) -> bool:
         """Take the reply to it; 0: it was not made, and never will be."""
-        self._version = reply or _NEVER
+        self._version = reply or NEVER
         return bool(reply)
 
     def _words(self, version: bytes) -> list[str | bytes]:

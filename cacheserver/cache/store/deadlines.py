@@ -19,13 +19,12 @@ from cacheserver.cache.store.codec import VectorRow
 from cacheserver.cache.store.hot_entries import HotEntries
 from cacheserver.core.errors import StoreError
 from cacheserver.core.types import Entry
+from cacheserver.storage.change_order import NEVER, NEW, UNKNOWN
 from cacheserver.storage.connection import Connection, command
 from cacheserver.storage.sealer import Sealer
 
 _TRIES = 5  # its vectors may be written at the same time, after a change of the embedder
 
-
-_NEW, _UNKNOWN, _NEVER = b"", b"?", b"0"  # versions: none yet; no reply came; it was refused
 
 Words: TypeAlias = tuple[str | bytes | float, ...]
 
@@ -35,7 +34,7 @@ class _Change:
     """Words that were last sent for a change, and the version that it has by the reply."""
 
     words: Words = ()
-    version: bytes = _NEVER
+    version: bytes = NEVER
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,9 +80,9 @@ class Deadlines:
             found = await self._prepared(tenant, entry_id, expires_at, keep_s)
             if found is None:
                 return None
-            change.words, change.version = found.words, _UNKNOWN
-            reply = await self._hot.change(self._script, *found.words, _NEW)
-            change.version = reply or _NEVER
+            change.words, change.version = found.words, UNKNOWN
+            reply = await self._hot.change(self._script, *found.words, NEW)
+            change.version = reply or NEVER
             self._hot.drop_ids([entry_id])
             await self._hot.confirm()
             if reply:
@@ -94,10 +93,10 @@ class Deadlines:
         self, change: _Change, tenant: str, entry_id: str, expires_at: float, keep_s: int
     ) -> None:
         """Set a deadline again that a failover has lost, unless a newer one has been set."""
-        if change.version == _NEVER:
+        if change.version == NEVER:
             return
-        if change.version == _UNKNOWN:
-            await self._hot.change(self._script, *change.words, _UNKNOWN)
+        if change.version == UNKNOWN:
+            await self._hot.change(self._script, *change.words, UNKNOWN)
             return
         for _ in range(_TRIES):
             found = await self._prepared(tenant, entry_id, expires_at, keep_s)

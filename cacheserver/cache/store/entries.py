@@ -306,13 +306,13 @@ class Entries:
 
     async def purge_group(self, group: str) -> int:
         """Purge a group of `storage.key_groups`; returns how many entries it had."""
-        purge = [group, repr(self._clock())]  # when it began: the store may correct it
+        purge: list[str | bytes] = [group, repr(self._clock())]  # which the store may correct
         self._redis.recent.note(lambda: self._purge_all(purge, again=1))
         total = await self._purge_all(purge)
         await self.hot.confirm()
         return total
 
-    async def _purge_all(self, purge: list[str], *, again: int = 0) -> int:
+    async def _purge_all(self, purge: list[str | bytes], *, again: int = 0) -> int:
         total, cursor = 0, b""
         while cursor != b"0":
             words = (*purge, MARKER_S, again, cursor or 0, _STEP)

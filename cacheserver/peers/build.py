@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 
-from cacheserver.peers.peers import Counts, Peers
+from cacheserver.peers.change_stream import Counts
+from cacheserver.peers.peers import Peers
 from cacheserver.peers.roster import About, Roster, refuse_disagreement
 from cacheserver.peers.work_lease import WorkLeases
 from cacheserver.storage.build import SealerBuilder, Store

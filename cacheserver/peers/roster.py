@@ -20,7 +20,8 @@ from typing import Final
 from cacheserver.core.background import one_round
 from cacheserver.core.errors import SettingsError, StoreError
 from cacheserver.core.single_flight import end
-from cacheserver.peers.peers import LEASE_S, Counts
+from cacheserver.peers.change_stream import Counts
+from cacheserver.peers.server_lease import LEASE_S
 from cacheserver.storage.connection import PREFIX, Connection, command
 
 _EVERY_S: Final = 5.0

@@ -29,7 +29,7 @@ async def lapse(house: House) -> None:
     peers = house.parts.host.peers
     before = peers.term
     await command(peers._redis, "ZREM", f"{peers._prefix}peers", peers.name)
-    peers._trusted_until = 0.0
+    peers._lease.drop()
     await until(lambda: peers.term > before)
 
 

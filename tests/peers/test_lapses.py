@@ -120,7 +120,7 @@ async def test_that_holds_also_once_the_list_has_begun_anew(
     one, other = two
     await other.stand_still()
     await command(redis, "DEL", f"{prefix}peers", f"{prefix}peers:seen", f"{prefix}many")
-    await one.peers._beat_now()
+    await one.peers._lease.beat()
     await one.peers.everywhere("news", "a")
     assert not other.peers.held
 

@@ -159,7 +159,7 @@ async def test_a_server_that_missed_changes_begins_anew(
     one, two = await server(), await server()
     before = two.began_anew
     two.held_up = asyncio.Event()
-    await Peers(redis, lambda _: None, prefix=prefix)._tell("news", "first")
+    await Peers(redis, lambda _: None, prefix=prefix)._stream.add("news", "first")
     await until(lambda: one.heard == ["first"])
     await command(redis, "XTRIM", f"{prefix}changes", "MAXLEN", 0)
     await command(redis, "XADD", f"{prefix}changes", "*", "k", "news", "b", "last", "o", "x")

@@ -283,7 +283,7 @@ async def test_a_server_that_stands_still_holds_a_change_up_until_its_lease_is_o
 
 async def crashed(store: Entries) -> None:
     """End what a server does in the background, and tell the store nothing."""
-    tasks = [*store.hot._peers._tasks, store.hot._peers._beating]
+    tasks = [*store.hot._peers._tasks, store.hot._peers._lease._beating]
     for task in tasks:
         if task is not None:
             await end(task)

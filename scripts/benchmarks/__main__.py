@@ -39,7 +39,7 @@ from scripts.benchmarks import (
 )
 from scripts.benchmarks.processes.load import LOAD_CORE, pinned, temporary_folder
 from scripts.benchmarks.rows import text
-from scripts.benchmarks.run import Run
+from scripts.benchmarks.run import INDEXES, Run
 from scripts.benchmarks.scale import measure as scale
 from scripts.benchmarks.scale import restart
 
@@ -106,6 +106,7 @@ def main() -> int:
     parser.add_argument(
         "--scopes", type=int, nargs="+", default=[1, 60, 500], help="of `index` and `restart`"
     )
+    parser.add_argument("--indexes", nargs="+", choices=INDEXES, default=INDEXES, help="of `index`")
     parser.add_argument("--lines", type=int, default=50_000, help="of the log of `audit`")
     parser.add_argument(
         "--simulate",
@@ -142,6 +143,7 @@ def _measure(args: argparse.Namespace) -> bool:
             args.lines,
             args.vectors,
             scopes=args.scopes,
+            indexes=args.indexes,
             simulate=args.simulate is not None,
             figures=json.loads(Path(args.simulate).read_text()).get("scale", [])
             if args.simulate

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+INDEXES = ("faiss", "vector-sets")
+
 
 @dataclass(frozen=True, slots=True)
 class Run:
@@ -18,6 +20,7 @@ class Run:
     lines: int  # of the log of `audit`
     vectors: Sequence[int] = (20_000,)  # of `index`
     scopes: Sequence[int] = (1, 60, 500)  # they are in
+    indexes: Sequence[str] = INDEXES  # that hold them
     simulate: bool = False  # more servers than there are, in `scale`
     figures: list[dict[str, Any]] | None = None  # of an earlier `scale`, instead of measuring
 

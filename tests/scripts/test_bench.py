@@ -6,9 +6,11 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from scripts.benchmarks import instructions, table
+from scripts.benchmarks.index import nearest_rows
 from scripts.benchmarks.processes.load import Server
 from scripts.benchmarks.rows import at_most, row, skipped
 from scripts.benchmarks.workers import wait_until_quiet
@@ -82,3 +84,16 @@ sys.stdin.read()
         wait_until_quiet(of, 0.8)
         assert sum(of.cpu_s()) >= 0.98  # counted in steps of 10 ms
         process.terminate()
+
+
+@pytest.mark.parametrize("scopes", [1, 3])
+def test_recall_is_against_the_nearest_row_of_the_whole_scope(scopes: int) -> None:
+    rng = np.random.default_rng(1)
+    rows = rng.standard_normal((31_000, 8)).astype(np.float32)  # of a scope, more than one read
+    picked = np.array([0, 7, 20_005, 30_999])
+    asked = rng.standard_normal((len(picked), 8)).astype(np.float32)
+    found = nearest_rows(rows, scopes, picked, asked)
+    for number, question, row_number in zip(picked, asked, found, strict=True):
+        cosines = rows.astype(np.float16).astype(np.float32) @ question
+        cosines[np.arange(len(rows)) % scopes != number % scopes] = -np.inf
+        assert row_number == cosines.argmax()

@@ -1,18 +1,20 @@
 """Erasure of all content that a selector covers, in the store, the index and the files.
 
-Rule: an erasure is recorded first, so one that a crash interrupts is finished by the next server. A
-second pass follows once all calls in flight have ended, for what they wrote.
+Rule: an erasure is recorded first, so one that a crash interrupts is finished by the next server,
+without what came in since. A second pass follows once all calls in flight have ended, for what they
+wrote.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
+import math
 from collections import Counter
 from collections.abc import Callable, Coroutine, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
-from typing import Any, Final, Literal, Protocol, TypeAlias
+from typing import Any, Final, Literal, Protocol
 
 from cacheserver.cache.ports import Metrics
 from cacheserver.cache.store.decision_log import DecisionLog
@@ -25,12 +27,14 @@ from cacheserver.core.single_flight import end
 from cacheserver.core.types import Tenant
 from cacheserver.erasure import callers, ledger_rows
 from cacheserver.erasure.cover import ErasureCover
+from cacheserver.erasure.erased import Erased, Keys
 from cacheserver.erasure.log import Erasure, Erasures
-from cacheserver.erasure.purge import purge
+from cacheserver.erasure.purge_groups import groups
 from cacheserver.erasure.selectors import Selector
 from cacheserver.erasure.store_file import File, rewrite_file
 from cacheserver.erasure.walk import KeyWalk
 from cacheserver.ledger.writer import Ledger
+from cacheserver.peers.clock_check import MOST_S
 from cacheserver.peers.history import forget_changes
 from cacheserver.peers.peers import Told, nobody
 from cacheserver.storage.connection import Connection
@@ -43,60 +47,10 @@ _ROUND_S: Final = 5.0  # between looks at what is due; an index elsewhere is beh
 _WAIT_S: Final = 3_600.0  # between passes while jobs are under way: a day at most
 _AFTER_S: Final = 60.0  # behind the longest call: its answer is settled and written by then
 
-SETTINGS_KEPT: Final = "settings and keys, pre-warmed prompts among them"
-NOT_ERASED: Final = (
-    "money: ledger rows and sums, without names",
-    "fitted weights and counts",
-    SETTINGS_KEPT,
-    "digests that no selector is known of: prompt prefixes (two days), models of turns (an hour)",
-)
-NOT_REACHED: Final = (
-    "backups and exports made before: delete them, or erase again after a restore",
-    "snapshots of servers that do not run, until they start",
-    "logs uploaded for an audit, until it has ended, and their reports: delete the audits",
-    "what receivers of exports, traces and webhooks hold",
-    "what Claude keeps",
-)
-
-Keys: TypeAlias = Literal["kept", "destroyed with the last pass", "destroyed", "none"]
-
 
 class Tenants(Protocol):
     async def settings(self, tenant: str) -> Tenant: ...
     async def list_keys(self) -> Sequence[ApiKey]: ...
-
-
-@dataclass(frozen=True, slots=True)
-class Erased:
-    """Result of an erasure. `again_at`: time of the second pass (Unix seconds)."""
-
-    removed: dict[str, int]
-    file: File  # the store's append-only file
-    snapshot: Literal["rewritten", "pending"]
-    again_at: float
-    unread_files: int  # of the ledger
-    set_aside: int  # files and folders in the data directory
-    keys: Keys  # of the tenant
-    others: bool  # there are servers with data directories of their own
-
-    @property
-    def not_reached(self) -> list[str]:
-        found = list(NOT_REACHED)
-        if self.unread_files:
-            found.append(f"{self.unread_files} ledger files: pyarrow is not installed")
-        if self.keys.startswith("destroyed"):
-            found.append("the tenant's keys in files beside backups (`*.keys`): delete older ones")
-        if self.set_aside:
-            found.append(
-                f"{self.set_aside} files or folders that a repair or a restore kept aside in the "
-                "data directory (`*.damaged-*`, `replaced-*`): delete them"
-            )
-        if self.others:
-            found.append(
-                "ledger files of other servers, where they do not share a `ledger/` folder: names "
-                "are in them until they end"
-            )
-        return found
 
 
 class Eraser:
@@ -174,7 +128,7 @@ class Eraser:
         at = self._clock() + delay_s
         erasure = Erasure(tenant, selector, at=at, who=who, due=at)
         await self.store.take(erasure)  # first, so that no other server starts it
-        self.store.note_again(erasure)
+        self.store.note(erasure)
         await self.store.put(erasure)
         return erasure
 
@@ -217,7 +171,7 @@ class Eraser:
         done = 0
         for erasure in await self.store.due(self._clock()):
             if erasure.id not in self._awaited and await self.store.take(erasure):
-                await self._pass(erasure)
+                await self._pass(erasure, late=True)
                 done += 1
         return done
 
@@ -232,11 +186,11 @@ class Eraser:
             self._awaited -= ids
         return replace(whole, removed=dict(sorted((removed + Counter(whole.removed)).items())))
 
-    async def _pass(self, erasure: Erasure, *, rewrite: bool = True) -> Erased:
+    async def _pass(self, erasure: Erasure, *, rewrite: bool = True, late: bool = False) -> Erased:
         async with self._one_at_a_time:
             try:
                 await self.store.hold(erasure)  # others may have come first
-                return await self._do(erasure, rewrite=rewrite)
+                return await self._do(erasure, rewrite=rewrite, late=late)
             finally:
                 await self._tried(self.store.let_go(erasure))
 
@@ -245,7 +199,7 @@ class Eraser:
         if not task.cancelled() and task.exception() is not None:  # whoever asked may have left
             self._metrics.swallowed("erasure")
 
-    async def _do(self, erasure: Erasure, *, rewrite: bool) -> Erased:
+    async def _do(self, erasure: Erasure, *, rewrite: bool, late: bool) -> Erased:
         await self._journal.flush()
         await self._ledger.flush()
         whole = erasure.selector.kind == "tenant"
@@ -255,7 +209,7 @@ class Eraser:
         covered.entries |= await self.store.entries(erasure)
         removed: Counter[str] = Counter()
         if not erasure.again:
-            removed["answers"] = await self._erase_entries(erasure, covered)
+            removed["answers"] = await self._erase_entries(erasure, covered, late=late)
         walk = KeyWalk(
             self._redis,
             prefix=self._prefix,
@@ -268,8 +222,12 @@ class Eraser:
             digests=erasure.due <= erasure.at + self._after_s,
             sealer=self._sealer,
         )
+        purged = covered.entries.copy()
         await walk.collect()
         await self.store.keep_entries(erasure, covered.entries)
+        # Asked for before the erasure, and stored when no purge of its was there to refuse it.
+        entries = self._semantic.entries
+        removed["answers"] += await entries.purge_ids(sorted(covered.entries - purged))
         await walk.run()
         if walk.unknown:
             self._metrics.dropped("erasure-unknown-keys", walk.unknown)
@@ -279,7 +237,7 @@ class Eraser:
         removed += walk.removed
         removed["ledger_names"] += changed
         self._forget()
-        self.store.note_again(erasure)
+        self.store.note(erasure)
         await forget_changes(self._redis, self._told, prefix=self._prefix)
         await self.store.hold(erasure)  # on the primary on which the pass began
         snapshot: Literal["rewritten", "pending"] = "pending"
@@ -303,10 +261,8 @@ class Eraser:
         await self.store.log(erasure, counts)
         if erasure.again and waits:
             await self.store.put(replace(erasure, due=self._clock() + _WAIT_S))
-        elif erasure.again:
-            await self.store.done(erasure)
         else:
-            await self.store.put(replace(erasure, again=True, due=again_at))
+            await self.store.passed(erasure, again_at=None if erasure.again else again_at)
         aside = await asyncio.to_thread(_set_aside, self._data_dir)
         return Erased(
             counts, file, snapshot, again_at, unread, aside, self._keys(erasure), self._others()
@@ -334,17 +290,32 @@ class Eraser:
             actors.caller_of(id, actor) for id in (None, *ids) for actor in erasure.selector.values
         )
 
-    async def _erase_entries(self, erasure: Erasure, covered: ErasureCover) -> int:
-        """Collect the entries' ids, then purge them, which also blocks fills in flight."""
-        entries, tenant, selector = self._semantic.entries, erasure.tenant, erasure.selector
-        await self._learn(entries, erasure, covered)
+    async def _erase_entries(self, erasure: Erasure, covered: ErasureCover, *, late: bool) -> int:
+        """Collect the entries' ids, then purge them, and refuse the answers that are under way.
+
+        A `late` pass takes only what is as old as the erasure.
+        """
+        entries, tenant, selector, gone = (
+            self._semantic.entries,
+            erasure.tenant,
+            erasure.selector,
+            0,
+        )
+        until = erasure.at + MOST_S if late else math.inf
+        await self._learn(entries, erasure, covered, until)
         await self.store.keep_entries(erasure, covered.entries)  # survives a crash
-        gone = await purge(entries, tenant, selector)
-        for entry_id in covered.entries.copy():  # also entries in no group
-            gone += await entries.purge_id(tenant, entry_id)
+        if selector.kind == "entry_id":
+            gone += await entries.purge_id(tenant, selector.values[0])
+        for group in () if late else groups(tenant, selector):
+            gone += await entries.purge_group(group)
+        gone += await entries.purge_ids(sorted(covered.entries))  # also those in no group
+        for group in groups(tenant, selector) if late else ():
+            await entries.refuse(group, erasure.at)
         return gone
 
-    async def _learn(self, entries: Entries, erasure: Erasure, covered: ErasureCover) -> None:
+    async def _learn(
+        self, entries: Entries, erasure: Erasure, covered: ErasureCover, until: float
+    ) -> None:
         selector = erasure.selector
         if selector.kind == "entry_id":
             entry = await entries.by_id(erasure.tenant, selector.values[0])
@@ -353,7 +324,7 @@ class Eraser:
             return
         async for page in entries.search.of_tenant(erasure.tenant):
             for entry in page:
-                if selector.covers(
+                if entry.created_at <= until and selector.covers(
                     namespace=entry.namespace,
                     tags=entry.tags,
                     actor=entry.actor,

@@ -2,6 +2,7 @@
 
     P er:todo        hash    id -> an erasure: tenant, selector, time, whether the first pass ran
     P er:ids:<id>    set     ids of the entries it erased
+    P er:passed:<id> string  how many of its passes were carried out; for ten minutes
     P er:count       string  incremented by each, so that every server updates its own index
     P er:log:T       stream  who erased which kind of content, when, and how much; never its name
 
@@ -13,20 +14,22 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any, Final
 
 import orjson
 
 from cacheserver.core.errors import StoreError
+from cacheserver.erasure import scripts
 from cacheserver.erasure.selectors import Selector
 from cacheserver.peers.work_lease import WorkLease
-from cacheserver.storage.connection import PREFIX, Connection, command
+from cacheserver.storage.connection import PREFIX, Connection, command, run_script
 from cacheserver.storage.json_values import tenant_key
 
 _LEASE_S: Final = 60  # renewed at every page of keys
 _IDS_S: Final = 7_200  # as long as a second pass may be late
+_PASSED_S: Final = 600  # a pass is made again within a minute of it (`storage.recent_changes`)
 _LOGGED: Final = 1_000  # of a tenant, some 500 kB
 _AT_ONCE: Final = 500
 
@@ -53,32 +56,31 @@ class Erasures:
         self._name = secrets.token_hex(8)
         self._leases: dict[str, WorkLease] = {}  # by the id of an erasure that was met here
         self._began: dict[str, int] = {}  # by id, the takeovers before the pass that is under way
+        self._passed = redis.register_script(scripts.PASSED)
+        self._put_again = redis.register_script(scripts.PUT_AGAIN)
 
-    def note_again(self, erasure: Erasure) -> None:
-        """Have a pass made once more if a replica takes over, which may lack what it removes."""
-        self._redis.recent.note(partial(self.put, erasure))
+    def note(self, erasure: Erasure) -> None:
+        """Have a pass made once more if a replica takes over that does not have all it removed."""
+        words = (self._prefix, erasure.id, _row(erasure), int(erasure.again))
+        self._redis.recent.note(partial(run_script, self._put_again, *words))
 
     async def put(self, erasure: Erasure) -> None:
         """Record a pass that is due, for this or another server."""
-        picked = erasure.selector
-        fields = {
-            "tenant": erasure.tenant,
-            "kind": picked.kind,
-            "values": picked.values,
-            "namespace": picked.namespace,
-            "at": erasure.at,
-            "who": erasure.who,
-            "due": erasure.due,
-            "again": erasure.again,
-        }
-        await command(
-            self._redis, "HSET", f"{self._prefix}er:todo", erasure.id, orjson.dumps(fields)
-        )
+        await command(self._redis, "HSET", f"{self._prefix}er:todo", erasure.id, _row(erasure))
 
-    async def done(self, erasure: Erasure) -> None:
-        """Remove an erasure of which nothing is left to do."""
-        await command(self._redis, "HDEL", f"{self._prefix}er:todo", erasure.id)
-        await command(self._redis, "DEL", self._ids(erasure))
+    async def passed(self, erasure: Erasure, *, again_at: float | None) -> None:
+        """Record that a pass is over, and the next one, if there is one at `again_at`.
+
+        Raises `StoreError` also if a replica took over before: it counts this as no pass then.
+        """
+        after = b"" if again_at is None else _row(replace(erasure, again=True, due=again_at))
+        words = (self._prefix, erasure.id, after, int(erasure.again) + 1, _PASSED_S)
+        await run_script(self._passed, *words)
+        if self._redis.recent.takeovers != self._began.get(erasure.id):
+            await run_script(self._passed, *words[:2], _row(erasure), int(erasure.again), _PASSED_S)
+            raise StoreError("a replica has taken over during an erasure")
+        if again_at is None:
+            await command(self._redis, "DEL", self._ids(erasure))
 
     async def due(self, now: float) -> list[Erasure]:
         """Return the erasures that are due."""
@@ -161,6 +163,21 @@ class Erasures:
 
     def _ids(self, erasure: Erasure) -> str:
         return f"{self._prefix}er:ids:{erasure.id}"
+
+
+def _row(erasure: Erasure) -> bytes:
+    picked = erasure.selector
+    fields = {
+        "tenant": erasure.tenant,
+        "kind": picked.kind,
+        "values": picked.values,
+        "namespace": picked.namespace,
+        "at": erasure.at,
+        "who": erasure.who,
+        "due": erasure.due,
+        "again": erasure.again,
+    }
+    return orjson.dumps(fields)
 
 
 def _read(id: str, row: Mapping[str, Any]) -> Erasure:

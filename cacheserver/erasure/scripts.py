@@ -4,6 +4,25 @@ from __future__ import annotations
 
 from cacheserver.batches import job_scripts
 
+# ARGV: P, id, the row of the next pass or '', passes so far, life of that (s). A replica that has
+# this has all that the pass removed: it gets the changes of its primary in their order.
+PASSED = """
+local P, id = ARGV[1], ARGV[2]
+redis.call('SET', P .. 'er:passed:' .. id, ARGV[4], 'EX', ARGV[5])
+if ARGV[3] == '' then redis.call('HDEL', P .. 'er:todo', id)
+else redis.call('HSET', P .. 'er:todo', id, ARGV[3]) end
+return 1
+"""
+
+# ARGV: P, id, row, passes before that one. Records a pass anew unless it was carried out. Returns 0
+# if it was.
+PUT_AGAIN = """
+local P, id = ARGV[1], ARGV[2]
+local passed = tonumber(redis.call('GET', P .. 'er:passed:' .. id) or '0')
+if passed > tonumber(ARGV[4]) then return 0 end
+return redis.call('HSET', P .. 'er:todo', id, ARGV[3]) and 1
+"""
+
 # ARGV: P, T, scope, then ids of labels, or none for all of them. Returns how many there were. The
 # sizes stay what the windows hold (`labelscripts`).
 UNLABEL = """

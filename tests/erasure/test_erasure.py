@@ -13,7 +13,7 @@ from cacheserver.core.types import Tenant
 from cacheserver.embedded.process import find_server
 from cacheserver.erasure.key_kinds import REGISTRY
 from cacheserver.erasure.log import Erasure
-from cacheserver.erasure.selectors import read
+from cacheserver.erasure.selectors import Selector, read
 from cacheserver.storage.connection import connect
 from cacheserver.storage.key_scan import scan_keys
 from tests.batches.house import QUICK
@@ -29,7 +29,7 @@ from tests.erasure.helpers import (
     marker,
     store_of,
 )
-from tests.house import MODEL, House
+from tests.house import MODEL, House, came_from
 from tests.redis_servers import serving
 
 WHOLE = set(PIECES)
@@ -250,6 +250,32 @@ async def test_what_a_killed_server_began_is_finished_by_the_next(tmp_path: Path
             assert found(in_files(tmp_path), "ann") == set()
         finally:
             await redis.aclose()
+
+
+async def test_a_late_pass_takes_what_was_asked_before_the_erasure_and_nothing_since(
+    house: House,
+) -> None:
+    key, eraser = await house.key("acme"), house.parts.eraser
+    await eraser.close()  # its rounds
+    old, new = "Old?", "New?"
+    under_way, slower = (f"Under way? [[sim slow={seconds}]]" for seconds in (1.0, 6.0))
+    await house.ask(old, key=key)
+    asking = asyncio.create_task(house.ask(under_way, key=key))
+    later = asyncio.create_task(house.ask(slower, key=key))
+    async with asyncio.timeout(20):
+        while len(house.asked) < 3:  # noqa: ASYNC110
+            await asyncio.sleep(0.01)
+    # As of a server that is killed now: nothing has been done.
+    erasure = await eraser.announce("acme", Selector("namespace", ("default",)), who="admin")
+    await eraser.store.let_go(erasure)
+    house.clock.ahead_s = 60
+    assert (await asking).headers["x-cache-entry"]
+    assert (await house.ask(new, key=key)).headers["x-cache-entry"]
+    assert await eraser.look() == 1
+    assert came_from(await house.ask(new, key=key))[0] == "exact"
+    await later
+    for text in (old, under_way, slower):
+        assert came_from(await house.ask(text, key=key))[0] == "miss"
 
 
 async def test_of_a_redis_of_the_operators_its_files_are_not_verified(tmp_path: Path) -> None:

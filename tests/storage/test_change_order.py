@@ -20,7 +20,7 @@ from cacheserver.storage.recent_changes import RecentChanges, Redo
 from tests.house import House
 from tests.redis_clusters import Nodes, cluster
 from tests.redis_servers import prefix, redis, url
-from tests.storage.test_replicated import lost
+from tests.storage.replicas import lost
 
 __all__ = ["prefix", "redis", "url"]  # fixtures
 

@@ -18,7 +18,7 @@ from cacheserver.peers.server_lease import LEASE_S
 from cacheserver.storage.connection import Connection, command, connect
 from tests.house import House, came_from
 from tests.redis_clusters import Nodes, cluster
-from tests.storage.test_replicated import KEYS, lost
+from tests.storage.replicas import KEYS, lost
 
 _WITHIN_S = 30.0  # a failover takes three seconds, on a machine that is not busy
 

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, suppress
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -18,38 +17,17 @@ from cacheserver.storage.connection import command, connect
 from cacheserver.storage.recent_changes import RecentChanges
 from cacheserver.storage.replication import run_waiting
 from cacheserver.tenants.page_sessions import PageSessions
-from tests.house import ADMIN_KEY, MODEL, House, came_from
-from tests.redis_clusters import Node, Nodes, cluster
+from tests.house import ADMIN_KEY, House, came_from
+from tests.redis_clusters import Nodes, cluster
+from tests.storage.replicas import KEYS, WITHIN_S, lost, replica_of, until_hit
 
-KEYS = "{cs1:}"
 ADMIN = {"x-api-key": ADMIN_KEY}
-_WITHIN_S = 30.0  # a failover takes three seconds, on a machine that is not busy
 
 
 @pytest.fixture
 def nodes() -> Iterator[Nodes]:
     with cluster("valkey") as found:
         yield found
-
-
-def replica_of(nodes: Nodes, primary: Node) -> Node:
-    return next(one for one in nodes.live if one.run("ROLE")[2] == primary.port)
-
-
-async def until_hit(house: House, text: str, key: str, *, never: str = "") -> None:
-    """Ask until a replica has taken over. A key that was revoked is `never` accepted meanwhile.
-
-    On a busy machine a lease may lapse: then no key is remembered while the store is away.
-    """
-    ends, recent = time.monotonic() + _WITHIN_S, house.parts.host.store.redis.recent
-    while True:
-        found = await house.ask(text, key=key)
-        if recent.takeovers and found.headers.get("x-cache") == "exact":
-            return
-        assert found.status_code in (200, 503), found.text
-        assert time.monotonic() < ends
-        if never:
-            assert (await house.ask(text, key=never)).status_code in (401, 503)
 
 
 async def test_what_no_replica_has_is_not_acknowledged(nodes: Nodes, tmp_path: Path) -> None:
@@ -96,22 +74,6 @@ async def test_acknowledged_removals_hold_after_the_primary_died(
         assert (await house.ask(texts[7], key=revoked)).status_code == 401
         for text in texts[:4]:
             assert came_from(await house.ask(text, key=key))[0] == "miss"
-
-
-@asynccontextmanager
-async def lost(nodes: Nodes) -> AsyncIterator[None]:
-    """Let a replica take over that lacks what is written inside.
-
-    The settings ask for no replica here, so that the primary dies with what it alone has.
-    """
-    primary = nodes.primary_of(KEYS)
-    replica = replica_of(nodes, primary)
-    assert primary.run("WAIT", 1, 5_000) == 1
-    nodes.pause(replica)
-    primary.run("CLIENT", "KILL", "TYPE", "replica")
-    yield
-    nodes.kill(primary)
-    nodes.resume(replica)
 
 
 async def test_removals_that_the_replica_lacked_are_made_again(
@@ -178,39 +140,6 @@ async def test_changes_of_settings_keys_and_sessions_are_made_again(
         assert await sessions.find(token) is None
 
 
-async def test_an_erasure_is_carried_out_again_in_all_that_it_covers(
-    nodes: Nodes, tmp_path: Path
-) -> None:
-    async with House.open(
-        tmp_path, redis_url=nodes.url, redis_replicas=0, store_wait_s=0.25
-    ) as house:
-        key = await house.key("one")
-        names = {"x-api-key": key}
-        for talk in ("erased", "forgotten", "kept"):
-            body = {"prompt": "Hello.", "conversation": talk, "model": MODEL}
-            assert (await house.http.post("/v1/query", json=body, headers=names)).is_success
-        turns = house.parts.conversations.turns
-        async with lost(nodes):
-            erased = await house.http.post(
-                "/v1/erase", json={"conversation": "erased"}, headers=names
-            )
-            assert erased.status_code == 200, erased.text
-            gone = await house.http.delete("/v1/conversations/forgotten", headers=names)
-            assert gone.status_code == 200, gone.text
-            gone = await house.http.delete("/v1/conversations/kept", headers=names)
-            again = {"prompt": "Hello again.", "conversation": "kept", "model": MODEL}
-            assert (await house.http.post("/v1/query", json=again, headers=names)).is_success
-        ends = time.monotonic() + _WITHIN_S
-        while True:
-            with suppress(StoreError):
-                await house.parts.host.peers.trust()
-                await house.parts.eraser.look()
-                if not await turns.load("one", "default", "erased"):
-                    break
-            assert time.monotonic() < ends
-        assert not await turns.load("one", "default", "forgotten")
-
-
 async def test_nobody_trusts_the_store_before_all_servers_have_made_their_removals_again(
     nodes: Nodes, tmp_path: Path
 ) -> None:
@@ -230,7 +159,7 @@ async def test_nobody_trusts_the_store_before_all_servers_have_made_their_remova
             await one.parts.entries.entries.purge_id("one", answer.headers["x-cache-entry"])
             await one.parts.tenants.revoke_key(record.id)
             await two.ask("first", key=key)  # a server remembers no key from before a revocation
-        ends, seen = time.monotonic() + _WITHIN_S, 0
+        ends, seen = time.monotonic() + WITHIN_S, 0
         while seen < 4:  # times that the store was there, and another server not ready
             found = await two.ask("second", key=key)
             assert came_from(found)[0] == "miss"
@@ -279,7 +208,7 @@ async def test_a_change_by_an_admin_is_not_acknowledged_by_another_primary(nodes
         await run_waiting(client, "SET", f"{KEYS}one", 2, since=since)
         replica = replica_of(nodes, nodes.primary_of(KEYS))
         replica.run("CLUSTER", "FAILOVER")
-        ends = time.monotonic() + _WITHIN_S
+        ends = time.monotonic() + WITHIN_S
         while nodes.primary_of(KEYS) is not replica:
             assert time.monotonic() < ends
         said = ""

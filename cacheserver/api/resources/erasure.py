@@ -13,7 +13,7 @@ from cacheserver.api.known_names import tenant_of
 from cacheserver.api.state import state_of
 from cacheserver.core.types import Tenant
 from cacheserver.erasure import selectors
-from cacheserver.erasure.erasure import NOT_ERASED, Erased
+from cacheserver.erasure.erased import NOT_ERASED, Erased
 
 router = APIRouter()
 

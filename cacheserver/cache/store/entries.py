@@ -97,6 +97,7 @@ class Entries:
         self._touch = redis.register_script(entry_scripts.TOUCH)
         self._sweep = redis.register_script(entry_scripts.SWEEP)
         self._purge = redis.register_script(entry_scripts.PURGE)
+        self._refuse = redis.register_script(entry_scripts.REFUSE)
         self._purge_id = redis.register_script(entry_scripts.PURGE_ID)
         self._purge_ids = redis.register_script(entry_scripts.PURGE_IDS)
         self._saying = redis.register_script(stored_entry.SAY)
@@ -290,11 +291,6 @@ class Entries:
         """Purge `tenant`'s entries in `namespace`; returns how many there were."""
         return await self.purge_group(key_groups.namespace_group(tenant, namespace))
 
-    async def purge_marked(self, tenant: str, *, actor: str = "", conversation: str = "") -> int:
-        """Purge the entries of an actor or a conversation, by digest; return their number."""
-        group = key_groups.actor_group if actor else key_groups.conversation_group
-        return await self.purge_group(group(tenant, actor or conversation))
-
     async def has_namespace(self, tenant: str, namespace: str) -> bool:
         """Return True if anything of `tenant`'s is stored in `namespace`. Raises `StoreError`."""
         group = key_groups.namespace_group(tenant, namespace)
@@ -311,6 +307,10 @@ class Entries:
         total = await self._purge_all(purge)
         await self.hot.confirm()
         return total
+
+    async def refuse(self, group: str, until: float) -> None:
+        """Have no answer to a group stored that was asked for before (Unix s): it was purged."""
+        await run_script(self._refuse, self._prefix, group, repr(until), MARKER_S)
 
     async def _purge_all(self, purge: list[str | bytes], *, again: int = 0) -> int:
         total, cursor = 0, b""

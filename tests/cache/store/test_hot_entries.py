@@ -24,6 +24,7 @@ from cacheserver.core.errors import StoreError
 from cacheserver.core.single_flight import end
 from cacheserver.core.types import Entry
 from cacheserver.peers.peers import Peers, uncounted
+from cacheserver.storage import key_groups
 from cacheserver.storage.connection import Connection, connect
 from cacheserver.storage.sealer import PlainSealer
 from tests.cache.entries import entry
@@ -168,7 +169,7 @@ async def test_a_change_of_its_own_drops_what_it_removed(store: Entries, way: st
         case "tenant":
             await store.purge_tenant("acme")
         case "actor":
-            await store.purge_marked("acme", actor="who")
+            await store.purge_group(key_groups.actor_group("acme", "who"))
         case "replaced":
             await put(store, newer)
     assert await store.get("f1") == (newer if way == "replaced" else None)

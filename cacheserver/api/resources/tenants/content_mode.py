@@ -13,7 +13,7 @@ from typing import Any, Final, TypeVar
 
 from cacheserver.api.state import AppState
 from cacheserver.core.errors import BadRequest
-from cacheserver.erasure.erasure import Erased
+from cacheserver.erasure.erased import Erased
 from cacheserver.erasure.log import Erasure
 from cacheserver.erasure.selectors import Selector
 from cacheserver.tenants.grace_cache import FRESH_S

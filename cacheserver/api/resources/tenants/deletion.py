@@ -18,7 +18,7 @@ from cacheserver.api.resources.tenants.content_mode import erase_after
 from cacheserver.api.state import AppState, state_of
 from cacheserver.cache.controls import name as checked_name
 from cacheserver.core.errors import BadRequest, Conflict, Unknown
-from cacheserver.erasure.erasure import SETTINGS_KEPT
+from cacheserver.erasure.erased import SETTINGS_KEPT
 
 router = APIRouter(prefix="/admin/v1/tenants", tags=["admin"])
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import secrets
 import time
+from typing import Any
 
 import pytest
 
@@ -146,3 +147,24 @@ async def test_an_erasure_is_not_ended_over_a_takeover(
     primary.generation = 1
     with pytest.raises(StoreError, match="has taken over during an erasure"):
         await erasures.hold(erasure)
+
+
+async def test_a_beat_that_is_the_first_to_meet_it_confirms_no_change(
+    primary: Primary, redis: Connection, prefix: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    peers = Peers(redis, uncounted, prefix=prefix, clock=lambda: 0.0)
+    await peers._stream.join()
+    await peers._lease.take()
+    seen = ("HGET", f"{prefix}peers:seen", peers.name)
+    assert await command(redis, *seen) == peers._stream.applied.encode()
+    peers.note(asyncio.Event().wait)  # what is made again never ends
+    beat, execute = peers._lease._beat_script.sha, redis.execute_command
+
+    async def reconnected(*words: Any, **options: Any) -> Any:
+        primary.generation = 1 if words[1] == beat else primary.generation
+        return await execute(*words, **options)
+
+    monkeypatch.setattr(redis, "execute_command", reconnected)
+    await peers._lease.beat()
+    assert await command(redis, *seen) == b"0-0"
+    await peers.close()

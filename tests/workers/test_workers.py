@@ -6,6 +6,8 @@ import os
 import re
 import signal
 import socket
+import subprocess
+import sys
 import threading
 from contextlib import suppress
 from pathlib import Path
@@ -261,3 +263,26 @@ def test_a_setting_that_no_worker_can_start_with_ends_all_with_its_reason(tmp_pa
     ended = run("serve", env=env)
     assert ended.returncode == 2
     assert ended.stderr.count("cacheserver key create") == 1, ended.stderr
+
+
+# The signal comes as the last of the workers says that it is ready.
+AT_LAST = """
+import signal
+import cacheserver.workers.supervisor as s
+heard = s.Supervisor._heard
+def stopped(self, worker, topic, value):
+    if topic == s.process.READY and sum(one.is_ready for one in self._workers) == 1:
+        self._stop(signal.SIGTERM)
+    heard(self, worker, topic, value)
+s.Supervisor._heard = stopped
+"""
+
+
+def test_a_command_that_stops_as_its_last_worker_is_ready_does_not_begin_to_serve(
+    tmp_path: Path,
+) -> None:
+    env = environment(tmp_path, upstream="simulated", workers="2")
+    serve = [sys.executable, "-c", f"{AT_LAST}\nfrom cacheserver.cli import main\nmain(['serve'])"]
+    ended = subprocess.run(serve, env=env, capture_output=True, text=True, timeout=60, check=False)
+    assert ended.returncode == 0, ended.stderr
+    assert "http://" not in ended.stderr  # it says where it serves

@@ -15,7 +15,8 @@ Keys, all under one prefix P:
     P many                 string  there are several servers (`peers`)
     P g:<group>            set     entry ids of a tenant, a namespace, a tag, an actor, a
                                    conversation
-    P p:<group>            string  when the group was last purged, `*` for all; for two days
+    P p:<group>            string  when the group was last purged, `*` for all, and a space once all
+                                   of it is gone; for two days
 
 `ids`, `deadlines`, `worth`, `hits`, `state` and `g:` change together, through `drop` and `PUT`, and
 outlive an expired entry until a sweep, so the accounts always balance. The keys of a script are
@@ -277,21 +278,21 @@ return dropped
 # ARGV: P, group, when it began (s, as written by the caller or returned), marker's life (s), 1 if
 # it is made again after a failover, cursor, limit, server. The marker comes with the first step, so
 # no answer asked for before can slip in between two; it is higher than that of the purge before,
-# though the caller's clock is behind. The last step adds a microsecond to it: a replica that has
-# that marker, or one of a newer purge, has the whole purge, and what was stored after it stays.
-# Returns the cursor to go on from ('0': all were met), when it began, and the dropped ids. SSCAN
-# meets every member there was at the start; SRANDMEMBER takes seconds in a large set that has
-# become sparse. The group `*` is all that is stored.
+# though the caller's clock is behind. The last step ends it with a space, which is no part of the
+# number: a replica that has the marker of this purge or of a newer one, and the space, has the
+# whole purge, and what was stored after it stays. Of a newer one that was only begun, the server
+# may be gone. Returns the cursor to go on from ('0': all were met), when it began, and the dropped
+# ids. SSCAN meets every member there was at the start; SRANDMEMBER takes seconds in a large set
+# that has become sparse. The group `*` is all that is stored.
 PURGE = (
     _PRELUDE
     + _TELLING
     + """
 local mark, group = P .. 'p:' .. ARGV[2], P .. 'g:' .. ARGV[2]
 local before, began, again = redis.call('GET', mark), ARGV[3], ARGV[5] == '1'
-if again and before and tonumber(before) > tonumber(began) then return {'0', began} end
-if not again and ARGV[6] == '0' and before and tonumber(before) >= tonumber(began) then
-  began = exact(before + 0.000002)
-end
+local passed = before and tonumber(before) >= tonumber(began)
+if again and passed and before:sub(-1) == ' ' then return {'0', began} end
+if not again and ARGV[6] == '0' and passed then began = exact(tonumber(before) + 0.000001) end
 if not before or tonumber(before) < tonumber(began) then
   redis.call('SET', mark, began, 'EX', ARGV[4])
   before = began
@@ -304,7 +305,7 @@ for at = 1, #step[2], all and 2 or 1 do
   if drop(id) then reply[#reply + 1], dropped[#dropped + 1] = id, id end
 end
 if step[1] == '0' and before == began then
-  redis.call('SET', mark, exact(began + 0.000001), 'EX', ARGV[4])
+  redis.call('SET', mark, began .. ' ', 'EX', ARGV[4])
 end
 tell_gone(dropped)
 return reply

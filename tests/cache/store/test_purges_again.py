@@ -66,3 +66,16 @@ async def test_a_purge_that_a_failover_lost_is_made_again(
     for redo in notes:
         await redo()
     assert await server(0).get("f1") is None
+
+
+async def test_a_purge_is_made_again_where_a_newer_one_was_only_begun(
+    server: Server, redis: Connection, prefix: str, notes: list[Redo]
+) -> None:
+    await server(0).purge_tag("acme", "t")
+    (mark,) = [one for one in await command(redis, "KEYS", f"{prefix}p:*") if one[-1:] != b"*"]
+    await stored(server(0), "f1")  # as one that a replica has back
+    newer = time.time() + 1
+    await command(redis, "SET", mark, repr(newer))  # as its first step leaves it; its server died
+    await notes[0]()
+    assert await server(0).get("f1") is None
+    assert float(await command(redis, "GET", mark)) == newer

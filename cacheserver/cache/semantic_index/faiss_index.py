@@ -114,6 +114,7 @@ class FaissIndex:
         gone = await asyncio.to_thread(self._remove, names)
         gone += await self._scopes.discard(names)
         gone += await asyncio.to_thread(self._remove, names)  # of scopes loaded meanwhile
+        gone += await self._scopes.discard(names)  # of those that were evicted again
         await asyncio.to_thread(self.vectors.compact)
         self._changed = True
         return gone

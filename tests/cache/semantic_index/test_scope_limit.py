@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 import uuid
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import AsyncExitStack
 from pathlib import Path
 
@@ -18,7 +18,7 @@ from cacheserver.cache.semantic_index.scope_limit import Rows
 from cacheserver.cache.store.stored_entry import Replaced
 from cacheserver.core.errors import StoreError
 from cacheserver.storage.connection import Connection
-from tests.cache.semantic_index.limited import Oracle, Server, question, serving
+from tests.cache.semantic_index.limited import POOL, Oracle, Server, question, serving
 from tests.cache.semantic_index.servers import Clock
 
 SCOPES = ["a", "b", "c", "d"]
@@ -259,6 +259,47 @@ async def test_an_erasure_holds_for_a_scope_that_is_being_loaded_and_on_disk(
     assert name.encode() not in snapshot
     assert gone.id + name not in await server.index.names()
     await world.check(0, "a", 1)
+
+
+class Seen(Collection[str]):
+    """A name, and what happens each time that it is looked at."""
+
+    def __init__(self, name: str, happens: Iterable[Callable[[], object]]) -> None:
+        self._name = name
+        self._happens = iter(happens)
+
+    def __iter__(self) -> Iterator[str]:
+        next(self._happens, bool)()
+        yield self._name
+
+    def __len__(self) -> int:
+        return 1
+
+    def __contains__(self, name: object) -> bool:
+        return name == self._name
+
+
+async def test_an_erasure_holds_for_a_scope_that_is_loaded_and_evicted_meanwhile(
+    world: World,
+) -> None:
+    server = await unloaded(world, "a", 1)
+    server.limit.bytes = None  # nothing leaves by itself
+    loop, scopes = asyncio.get_running_loop(), server.index._scopes
+    name = "0" * 32 + question("b", 2, 0).fingerprint
+
+    def loaded() -> None:
+        scopes.add(name, "b", POOL[2], world.clock.now + 100)
+
+    async def evict() -> None:
+        with scopes._moving("b", scope_limit._Move()):
+            await scopes._evict("b")
+
+    def evicted() -> None:
+        asyncio.run_coroutine_threadsafe(evict(), loop).result()
+
+    # It is looked for in memory, in what is not in memory, and in memory again.
+    await server.index.discard(Seen(name, (bool, loaded, evicted)))
+    assert name not in await server.index.names()
 
 
 async def test_a_look_up_does_not_wait_long_for_a_scope_and_the_next_finds_it(

@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cacheserver.core.single_flight import end
-from cacheserver.peers.flights import Flights, Lease, Turn
+from cacheserver.peers.flights import Flights, Lease, Note, Turn
 from cacheserver.peers.peers import Peers
 from cacheserver.storage.connection import Connection, command, connect
 from tests.redis_servers import ENGINES, prefix, redis, serving, url
@@ -141,7 +141,9 @@ async def test_a_late_leader_takes_nothing_from_its_successor(
     one.flights.release(old)
     await one.flights._work.drain()
     assert await command(redis, "GET", f"{prefix}fl:{KEY}") == new.fence.encode()
+    one.flights._held[KEY] = old
     await one.flights._renew_some([old])
+    assert KEY not in one.flights._held
     assert KEY in other.flights._held
     assert not task.done()
     task.cancel()
@@ -158,6 +160,46 @@ async def test_a_lost_lease_is_not_renewed_or_released(
     one.flights.release(lease)
     await one.flights._work.drain()
     assert await command(redis, "EXISTS", f"{one.flights._prefix}fl:{KEY}")
+
+
+async def test_of_leases_renewed_together_those_that_were_lost_are_given_up(
+    two: list[Server], redis: Connection
+) -> None:
+    flights = two[0].flights
+    leases = [await lead(two[0], key) for key in ("first", "second", "third")]
+    await command(redis, "DEL", f"{flights._prefix}fl:second")
+    await flights._renew_some(leases)
+    assert set(flights._held) == {"first", "third"}
+
+
+async def test_a_call_that_lost_its_lease_does_not_end_the_next_one_of_its_server(
+    two: list[Server], redis: Connection
+) -> None:
+    flights = two[0].flights
+    old = await lead(two[0])
+    await command(redis, "DEL", f"{flights._prefix}fl:{KEY}")
+    new = await lead(two[0])
+    flights.release(old)
+    await flights._work.drain()
+    assert flights._held == {KEY: new}  # which is renewed
+    assert await command(redis, "GET", f"{flights._prefix}fl:{KEY}") == new.fence.encode()
+
+
+async def test_a_note_lives_as_long_as_the_lease_beside_it(
+    two: list[Server], redis: Connection
+) -> None:
+    flights, note = two[0].flights, Note("topic", "name", b"value")
+    lease = (await flights.turn(KEY, note)).lease
+    assert lease is not None
+    keys = [f"{flights._prefix}fl:{KEY}", f"{flights._prefix}fq:name"]
+    for key in keys:
+        await command(redis, "PEXPIRE", key, 60_000)
+    await flights._renew_some([lease])
+    for key in keys:
+        assert 0 < await command(redis, "PTTL", key) <= LEASE_S * 1_000
+    flights.release(lease)
+    await flights._work.drain()
+    assert await command(redis, "EXISTS", *keys) == 0
 
 
 async def test_who_leaves_while_waiting_is_forgotten(two: list[Server]) -> None:

@@ -318,7 +318,7 @@ REFUSE = """
 local mark = ARGV[1] .. 'p:' .. ARGV[2]
 local before = redis.call('GET', mark)
 if not before or tonumber(before) < tonumber(ARGV[3]) then
-  redis.call('SET', mark, ARGV[3], 'EX', ARGV[4])
+  redis.call('SET', mark, ARGV[3] .. ' ', 'EX', ARGV[4])
 end
 return 1
 """

@@ -2,14 +2,14 @@
 
 uvloop raises `RuntimeError` for a write to a connection that has ended, where asyncio and redis-py
 have `OSError`. To callers it is a store that failed, not a fault of the server. And redis-py leaves
-a connection open if who opens it is cancelled.
+a connection open if who opens it is cancelled, and all of a pool if who closes them is.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 
-from redis.asyncio.connection import AbstractConnection
+from redis.asyncio.connection import AbstractConnection, ConnectionPool
 from redis.exceptions import ConnectionError as ConnectionLost
 
 
@@ -30,6 +30,16 @@ class _Known(AbstractConnection):
             await super().send_packed_command(command, check_health)
         except RuntimeError as error:
             raise ConnectionLost("the connection had ended") from error
+
+
+def close_at_once(pool: ConnectionPool) -> None:
+    """Close the connections of a pool that are still open, without waiting for it.
+
+    A pool has tasks close them. Who is cancelled while it waits for these has them cancelled, and
+    some may not have begun.
+    """
+    for one in (*pool._available_connections, *pool._in_use_connections):
+        one._close()  # type: ignore[no-untyped-call]
 
 
 def known(kind: type[AbstractConnection]) -> type[AbstractConnection]:

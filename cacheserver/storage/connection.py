@@ -75,11 +75,16 @@ class Client(Redis):
         return found
 
     async def aclose(self, close_connection_pool: bool | None = None) -> None:
-        await self.health.close()
-        await self._shared.close()
-        if self.primary is not None:
-            await self.primary.close()
-        await super().aclose(close_connection_pool)
+        """Close all connections, whether or not it is cancelled. May be called twice."""
+        try:
+            await self.health.close()
+            await self._shared.close()
+            if self.primary is not None:
+                await self.primary.close()
+            await super().aclose(close_connection_pool)
+        finally:
+            self._shared.abort()
+            closed_connections.close_at_once(self.connection_pool)
 
     async def dedicated(self) -> AbstractConnection:
         """Open a connection for commands that block. The caller disconnects it.

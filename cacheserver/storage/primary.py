@@ -32,6 +32,7 @@ from redis.exceptions import ConnectionError as ConnectionLost
 
 from cacheserver.core.single_flight import end
 from cacheserver.storage import primary_views
+from cacheserver.storage.closed_connections import close_at_once
 from cacheserver.storage.node_url import Address, NodeUrl
 from cacheserver.storage.primary_views import Unsettled, View
 
@@ -114,13 +115,17 @@ class Primary:
 
     async def close(self) -> None:
         """Stop watching, and close what was asked. May be called twice."""
-        for task in (self._watching, self._looking):
-            if task is not None:
-                await end(task)
-        self._watching = None
-        clients, self._asked = self._asked, {}
-        for client in clients.values():
-            await client.aclose()
+        try:
+            for task in (self._watching, self._looking):
+                if task is not None:
+                    await end(task)
+            self._watching = None
+            for client in list(self._asked.values()):
+                await client.aclose()
+        finally:
+            clients, self._asked = self._asked, {}
+            for client in clients.values():
+                close_at_once(client.connection_pool)
 
     def _looked(self, task: asyncio.Task[Address]) -> None:
         self._looking = None

@@ -53,9 +53,14 @@ class SharedConnection:
         """Close the connection; commands under way fail. A later command opens another."""
         if self._connecting is not None:
             await end(self._connecting)
+        self.abort()
+        if self._link is not None:
+            await self._link.ended.wait()
+
+    def abort(self) -> None:
+        """Close the connection without waiting for it."""
         if self._link is not None:
             self._link.close(ConnectionLost("closed"))
-            await self._link.ended.wait()
 
     async def _connected(self) -> _Link:
         task = self._connecting

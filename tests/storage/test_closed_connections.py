@@ -109,9 +109,41 @@ def test_a_connection_is_closed_whose_opening_is_cancelled(
             task = asyncio.ensure_future(opening(client))
             await accepted.wait()
             task.cancel()
-            await asyncio.wait({task})
+            await asyncio.gather(task, return_exceptions=True)
             async with asyncio.timeout(AT_ONCE_S):
                 await client.aclose()
                 await ended.wait()
+
+    run(hang_up())
+
+
+@pytest.mark.parametrize("run", LOOPS)
+@pytest.mark.parametrize("turns", range(4))  # of the loop, until the closing is cancelled
+def test_a_client_is_closed_though_its_closing_is_cancelled(
+    url: str, run: Callable[[Coroutine[Any, Any, None]], None], turns: int
+) -> None:
+    async def hang_up() -> None:
+        client = connect(url)
+        await _shared(client)
+        await _of_the_pool(client)
+        link = client._shared._link
+        assert link is not None
+        writers = [one._writer for one in client.connection_pool._available_connections]
+        transports = [link._transport, *(one.transport for one in writers if one is not None)]
+        begun = asyncio.Event()
+
+        async def close() -> None:
+            begun.set()
+            await client.aclose()
+
+        closing = asyncio.ensure_future(close())
+        await begun.wait()
+        for _ in range(turns):
+            await asyncio.sleep(0)
+        closing.cancel()
+        await asyncio.wait({closing})
+        closed = [one.is_closing() for one in transports]
+        await client.aclose()  # what was left open would disturb the next test
+        assert closed == [True, True]
 
     run(hang_up())

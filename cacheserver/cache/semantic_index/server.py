@@ -137,7 +137,13 @@ class ClusterServer:
             )
 
     async def close(self) -> None:
-        await self._cluster.aclose()
+        try:
+            await self._cluster.aclose()
+        finally:  # as for the pools of `storage.closed_connections`
+            nodes = self._cluster.nodes_manager
+            for node in (*nodes.startup_nodes.values(), *nodes.nodes_cache.values()):
+                for one in node._connections:
+                    one._close()  # type: ignore[no-untyped-call]
 
     async def _node(self, key: str) -> ClusterNode:
         await self._cluster.initialize()

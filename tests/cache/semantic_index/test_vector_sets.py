@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import pytest
 
 from cacheserver.cache.semantic_index.keys import Keys, Segment, mark_of
-from cacheserver.cache.semantic_index.server import open_server
+from cacheserver.cache.semantic_index.server import ClusterServer, open_server
 from cacheserver.core.errors import SettingsError, StoreError
 from cacheserver.embedded.process import find_server
 from tests.cache.semantic_index.servers import DIM, EMBEDDER, Clock, name, one_redis8, sets
@@ -52,6 +52,24 @@ async def test_a_large_scope_has_several_sets_that_another_server_finds(
     await one.add(name(41), "s", ROWS[41], 9_000.0)
     assert await run(keys.vectors(Segment("s", 0)), "VCARD", keys.vectors(Segment("s", 0))) == 1
     await asyncio.gather(one.close(), other.close())
+
+
+async def test_a_cluster_is_left_though_the_closing_is_cancelled(nodes: Nodes, prefix: str) -> None:
+    server = open_server(nodes.url)
+    assert isinstance(server, ClusterServer)
+    for key in (f"{prefix}{n}" for n in range(9)):
+        await server.run(key, "EXISTS", key)
+    found = server._cluster.nodes_manager
+    opened = [one for node in found.nodes_cache.values() for one in node._connections]
+    assert any(one.is_connected for one in opened)
+    closing = asyncio.ensure_future(server.close())
+    await asyncio.sleep(0)
+    closing.cancel()
+    await asyncio.wait({closing})
+    left = [one.is_connected for one in opened]
+    for one in opened:
+        await one.disconnect()
+    assert not any(left)
 
 
 async def test_a_scope_that_stays_empty_leaves_nothing(url: str, prefix: str) -> None:

@@ -129,6 +129,10 @@ class BarHistory:
                 yield change
             before = page[-1].id
 
+    async def drop(self, tenant: str) -> None:
+        """Drop the tenant's changes. Raises `StoreError`."""
+        await command(self._redis, "DEL", self.key(tenant))
+
     def key(self, tenant: str) -> str:
         """Return the key of a tenant's changes."""
         return f"{self._prefix}barlog:{tenant_key(tenant)}"

@@ -5,7 +5,6 @@ Rule: settings read a moment ago cost no round trip; see `tenants.grace_cache`.
 
 from __future__ import annotations
 
-import hmac
 import secrets
 import time
 from collections.abc import Awaitable, Callable, Mapping
@@ -21,7 +20,7 @@ from cacheserver.core.background import BackgroundWork
 from cacheserver.core.errors import BadRequest, KeyLost, SettingsDamaged, StoreError, Unavailable
 from cacheserver.core.types import Tenant
 from cacheserver.peers.peers import Told, nobody
-from cacheserver.storage.connection import PREFIX, Connection, command, store_errors
+from cacheserver.storage.connection import PREFIX, Connection, store_errors
 from cacheserver.storage.hash_fields import FieldChange
 from cacheserver.storage.json_values import as_bytes, as_text
 from cacheserver.storage.sealer import STORE, PlainSealer, Sealer
@@ -30,6 +29,7 @@ from cacheserver.tenants.api_key import newest
 from cacheserver.tenants.api_keys import KEY_MARK, ApiKey, ApiKeys
 from cacheserver.tenants.bar_history import BarChange, BarHistory
 from cacheserver.tenants.grace_cache import FRESH_S, GRACE_S, GraceCache
+from cacheserver.tenants.pseudonyms import Pseudonyms
 from cacheserver.tenants.tenant_json import Settings
 
 __all__ = ["FRESH_S", "GRACE_S", "KEY_MARK", "ApiKey", "Tenants"]
@@ -81,12 +81,11 @@ class Tenants(ApiKeys):
             told=told,
         )
         self._tenants = f"{prefix}tenants"
-        self._secret = f"{prefix}secret"
         self.bar_history = BarHistory(redis, prefix=prefix)
         self._defaults = defaults
         self._sealer = sealer or PlainSealer()
         self._read = GraceCache[Tenant](clock)
-        self._hmac: bytes | None = None
+        self._pseudonyms = Pseudonyms(redis, prefix=prefix)
         # For tenants whose settings are unknown: a key of digests that nobody else has.
         self._random_key: Final = secrets.token_bytes(32)
 
@@ -234,12 +233,19 @@ class Tenants(ApiKeys):
         removed = False
         while not removed and (record := await self._record(tenant)):
             change = self._field_change(tenant, record, b"")
-            self._redis.recent.note(change.again, "tenants", tenant)
+            again = partial(self._remove_again, tenant, change)
+            self._redis.recent.note(again, "tenants", tenant)
             removed = await change.make()
-        await command(self._redis, "DEL", self.bar_history.key(tenant))
+        await self.bar_history.drop(tenant)
         self._read.forget(tenant)
         await self._told("tenants", tenant)
         return removed
+
+    async def _remove_again(self, tenant: str, change: FieldChange) -> None:
+        await change.again()
+        with store_errors():
+            if not await self._redis.hexists(self._tenants, tenant):  # nothing newer was stored
+                await self.bar_history.drop(tenant)
 
     def _field_change(self, tenant: str, was: bytes | None, becomes: bytes) -> FieldChange:
         fields = {tenant: (was or b"", becomes)}
@@ -345,22 +351,8 @@ class Tenants(ApiKeys):
         return {*map(as_text, stored), *(key.tenant for key in await self.list_keys())}
 
     async def pseudonym(self, credential: str) -> str:
-        """Return a pseudonym of a caller's own credential, the same for all servers on this Redis.
-
-        It is an HMAC: with a plain hash, a reader of the store could test a suspected key. Raises
-        `Unavailable` if the secret cannot be read and is not cached.
-        """
-        if self._hmac is None:
-            try:
-                with store_errors():
-                    await self._redis.setnx(self._secret, secrets.token_hex(32))
-                    secret = await self._redis.get(self._secret)
-            except StoreError as error:
-                raise Unavailable("the caller cannot be identified: the store is away") from error
-            if not secret:  # flushed in between: an HMAC without a key would be a plain hash
-                raise Unavailable("the caller cannot be identified: the store lost its secret")
-            self._hmac = as_text(secret).encode()
-        return hmac.digest(self._hmac, credential.encode(), "sha256")[:16].hex()
+        """Return a pseudonym of a caller's own credential. Raises `Unavailable`."""
+        return await self._pseudonyms.of(credential)
 
     async def _stored(self, tenant: str) -> tuple[bytes | None, Settings]:
         """Return a tenant's stored record, and the settings in it."""

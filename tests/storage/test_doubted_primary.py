@@ -168,3 +168,25 @@ async def test_a_beat_that_is_the_first_to_meet_it_confirms_no_change(
     await peers._lease.beat()
     assert await command(redis, *seen) == b"0-0"
     await peers.close()
+
+
+@pytest.mark.parametrize("newer", ["", "made again last", "made again first"])
+async def test_the_history_of_bars_of_a_removed_tenant_does_not_come_back(
+    primary: Primary, redis: Connection, prefix: str, tenants: Tenants, newer: str
+) -> None:
+    await tenants.change("acme", {"bar": {"similarity": 0.99}})
+    names = (f"{prefix}tenants", tenants.bar_history.key("acme"))
+    kept = {name: await command(redis, "DUMP", name) for name in names}
+    redis.recent = RecentChanges(primary)  # what was changed so far is not made again
+    assert await tenants.remove("acme")
+    if newer:
+        await tenants.change("acme", {"bar": {"similarity": 0.5}})
+    for name, value in kept.items():  # as a replica has them that lacks the last minute
+        await command(redis, "RESTORE", name, 0, value, "REPLACE")
+    await command(redis, "DEL", f"{prefix}changed:tenants:acme")
+    if newer == "made again first":  # it was made on another server
+        redis.recent._notes.reverse()
+    primary.generation = 1
+    await redis.recent.redo()
+    found = [change.after for change in await tenants.bar_history.changes("acme")]
+    assert found[:1] == ([{"similarity": 0.5}] if newer else [])

@@ -7,15 +7,17 @@ import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cacheserver.core.single_flight import end
-from cacheserver.peers.flights import Flights, Lease, Note, Turn
+from cacheserver.peers.flights import Flights, Lease, Note, Turn, _batches
 from cacheserver.peers.peers import Peers
 from cacheserver.storage.connection import Connection, command, connect
+from scripts.chaos_run.store_line import CUT, StoreLine
 from tests.redis_servers import ENGINES, prefix, redis, serving, url
 
 __all__ = ["prefix", "redis", "url"]  # fixtures
@@ -183,6 +185,29 @@ async def test_a_call_that_lost_its_lease_does_not_end_the_next_one_of_its_serve
     await flights._work.drain()
     assert flights._held == {KEY: new}  # which is renewed
     assert await command(redis, "GET", f"{flights._prefix}fl:{KEY}") == new.fence.encode()
+
+
+def test_all_leases_are_renewed_however_many() -> None:
+    held = {str(number): Lease(str(number), "fence") for number in range(1_001)}
+    batches = list(_batches(held))
+    assert [one for some in batches for one in some] == list(held.values())
+    assert max(map(len, batches)) <= 500
+
+
+async def test_leases_are_renewed_after_a_renewal_that_failed(
+    url: str, prefix: str, redis: Connection
+) -> None:
+    line, key = StoreLine(Path(url.removeprefix("unix://")), seed=0), f"{prefix}fl:{KEY}"
+    async with line.url() as at, AsyncExitStack() as stack:
+        one = await open_server(at, prefix, stack)
+        await lead(one)
+        await command(redis, "PEXPIRE", key, 60_000)  # it outlives what follows
+        line.mode = CUT
+        await until(lambda: "flights" in one.counted.sites)
+        line.mode = ""
+        async with asyncio.timeout(10):
+            while await command(redis, "PTTL", key) > LEASE_S * 1_000:  # noqa: ASYNC110
+                await asyncio.sleep(0.005)
 
 
 async def test_a_note_lives_as_long_as_the_lease_beside_it(

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+from pathlib import Path
 
 import pytest
 
+from cacheserver.core.errors import StoreError
 from cacheserver.peers.work_lease import IS_OURS, WORKS, WorkLease, WorkLeases
-from cacheserver.storage.connection import Connection, command, run_script
-from tests.redis_servers import prefix, redis, url
+from cacheserver.storage.connection import Connection, command, connect, run_script
+from tests.redis_servers import losing_replies, prefix, redis, url
 
 __all__ = ["prefix", "redis", "url"]  # fixtures
 
@@ -155,6 +157,71 @@ async def test_a_lease_that_is_not_standing_is_taken_when_asked_for_and_then_ren
     assert lease.held
     await one.close()
     assert not lease.held
+
+
+def is_take(command: bytes, reply: bytes) -> bool:
+    """Whether it is about the lease of the ledger, and was carried out."""
+    return b"ledger" in command and reply.startswith(b"*")
+
+
+async def test_a_lease_counts_from_when_it_was_asked_for(
+    url: str, prefix: str, tmp_path: Path
+) -> None:
+    clock = Clock()
+
+    def slow(command: bytes, reply: bytes) -> bool:
+        clock.now += 55.0 * is_take(command, reply)  # until the reply is here
+        return False
+
+    async with losing_replies(url, tmp_path / "proxy.sock", slow) as proxy:
+        redis = connect(proxy)
+        lease = WorkLease(redis, "ledger", server="one", prefix=prefix, length_s=60, clock=clock)
+        assert not await lease.take()
+        await redis.aclose()
+
+
+async def test_a_lease_whose_reply_was_lost_is_had_by_asking_again(
+    url: str, prefix: str, tmp_path: Path
+) -> None:
+    lost: list[bytes] = []
+
+    def once(command: bytes, reply: bytes) -> bool:
+        if is_take(command, reply):
+            lost.append(reply)
+        return is_take(command, reply) and len(lost) == 1
+
+    async with losing_replies(url, tmp_path / "proxy.sock", once) as proxy:
+        redis = connect(proxy)
+        lease = WorkLease(redis, "ledger", server="one", prefix=prefix)
+        with pytest.raises(StoreError):
+            await lease.take()
+        assert not lease.held
+        assert await lease.take()
+        await redis.aclose()
+
+
+async def test_work_is_taken_after_a_failure_of_the_store_and_one_at_the_end_is_counted(
+    url: str, prefix: str, tmp_path: Path
+) -> None:
+    fails, counted = True, list[str]()
+    async with losing_replies(
+        url, tmp_path / "proxy.sock", lambda command, reply: fails and b"ledger" in command
+    ) as proxy:
+        redis = connect(proxy)
+        one = WorkLeases(redis, counted.append, server="one", prefix=prefix, length_s=0.3)
+        one.of("ledger")
+        one.start()
+        async with asyncio.timeout(10):
+            while not counted:  # noqa: ASYNC110
+                await asyncio.sleep(0.01)
+        fails = False
+        await held(one, 1)
+        fails, before = True, len(counted)
+        await one.close()
+        assert len(counted) > before
+        assert set(counted) == {"work-leases"}
+        assert not one.held
+        await redis.aclose()
 
 
 async def held(leases: WorkLeases, count: int) -> None:

@@ -6,8 +6,9 @@ from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 
 from cacheserver.peers.change_stream import Counts
-from cacheserver.peers.peers import Peers
+from cacheserver.peers.peers import Peers, uncounted
 from cacheserver.peers.roster import About, Roster, refuse_disagreement
+from cacheserver.peers.takeover import Takeover
 from cacheserver.peers.work_lease import WorkLeases
 from cacheserver.storage.build import SealerBuilder, Store
 from cacheserver.storage.connection import Connection
@@ -23,6 +24,20 @@ async def build(store: Store, swallowed: Counts) -> AsyncIterator[Peers]:
         yield peers
     finally:
         await peers.close()
+
+
+async def agree(redis: Connection, *, prefix: str) -> None:
+    """Return once the servers trust the store's primary, for a command. Raises `StoreError`.
+
+    Where none has since a replica took over, it joins them until each has made its removals again.
+    A command would else change what it has read of before them, and so undo them.
+    """
+    if await Takeover(redis, prefix=prefix, name="").is_new():
+        peers = Peers(redis, uncounted, prefix=prefix)
+        try:
+            await peers.start()
+        finally:
+            await peers.close()
 
 
 @asynccontextmanager

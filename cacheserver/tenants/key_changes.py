@@ -67,9 +67,10 @@ def everywhere(redis: Connection, settings: Settings) -> Told:
 
 @asynccontextmanager
 async def connected(settings: Settings) -> AsyncIterator[Connection]:
-    """Yield the store of a server that runs, else of one for the moment."""
+    """Yield the store of a server that runs, else of one for the moment. Raises `StoreError`."""
     from cacheserver.config import settings as config
     from cacheserver.embedded import command_connection, store
+    from cacheserver.peers import build as peers
 
     url = None if settings.redis_url is None else settings.redis_url.get_secret_value()
     unserved = url is None and store.running_url(settings.data_dir) is None
@@ -80,6 +81,7 @@ async def connected(settings: Settings) -> AsyncIterator[Connection]:
         tls=config.tls(settings),
         replicas=settings.redis_replicas,
     ) as redis:
+        await peers.agree(redis, prefix=settings.redis_prefix)
         yield redis
     if unserved:  # a key in another store than the server's is one that the server does not know
         say(

@@ -11,11 +11,16 @@ from typing import Any
 
 import pytest
 
+from cacheserver.config.settings import Settings
 from cacheserver.core.errors import StoreError
+from cacheserver.core.rules.limits import Limits
+from cacheserver.core.types import Tenant
 from cacheserver.peers import peers as servers
 from cacheserver.peers.peers import Peers, uncounted
 from cacheserver.peers.server_lease import LEASE_S
 from cacheserver.storage.connection import Connection, command, connect
+from cacheserver.tenants import key_changes
+from cacheserver.tenants.store import Tenants
 from tests.house import House, came_from
 from tests.redis_clusters import Nodes, cluster
 from tests.storage.replicas import KEYS, lost
@@ -93,3 +98,28 @@ async def test_a_server_does_not_start_where_another_never_makes_its_removals_ag
         stack.push_async_callback(new.close)
         with pytest.raises(StoreError, match="has not made its removals again"):
             await new.start()
+
+
+async def test_a_command_reads_no_key_before_the_servers_have_made_their_changes_again(
+    nodes: Nodes, tmp_path: Path
+) -> None:
+    store: dict[str, Any] = {"redis_url": nodes.url, "redis_replicas": 0, "store_wait_s": 0.25}
+    async with House.open(tmp_path / "0", **store) as one:
+        tenants, redis = one.parts.tenants, one.parts.host.store.redis
+        key, _ = await tenants.create_key("one")
+        async with lost(nodes):
+            redis.recent.note((may := asyncio.Event()).wait)  # it takes its time
+            await tenants.limit_key(key.id, Limits(requests_per_minute=1))
+        await until_taken_over(redis)
+
+        async def listed() -> int | None:
+            settings = Settings(data_dir=tmp_path / "1", **store)
+            async with key_changes.connected(settings) as other:
+                (found,) = await Tenants(other, prefix=KEYS, defaults=Tenant("")).list_keys()
+                return found.limits.requests_per_minute
+
+        listing = asyncio.create_task(listed())
+        done, _ = await asyncio.wait({listing}, timeout=3 * LEASE_S)
+        assert not done
+        may.set()
+        assert await listing == 1

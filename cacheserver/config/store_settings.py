@@ -59,7 +59,7 @@ class StoreSettings(BaseModel):
     index_scope_vectors: int = setting(
         1_000_000,
         "Vectors in one set. A scope with more has several, on several nodes of a cluster.",
-        "About 1 GB of one node's memory.",
+        "About 1.4 GB of one node's memory.",
         ge=100,
         le=1_000_000_000,
     )

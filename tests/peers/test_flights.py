@@ -181,6 +181,7 @@ async def test_a_call_that_lost_its_lease_does_not_end_the_next_one_of_its_serve
     old = await lead(two[0])
     await command(redis, "DEL", f"{flights._prefix}fl:{KEY}")
     new = await lead(two[0])
+    assert new.fence != old.fence
     flights.release(old)
     await flights._work.drain()
     assert flights._held == {KEY: new}  # which is renewed
@@ -259,9 +260,12 @@ async def test_a_gap_in_the_stream_has_those_who_wait_ask_again(
     await lead(one)
     task = await waiting(other)
     await command(redis, "DEL", f"{one.flights._prefix}fl:{KEY}")
+    gaps = list[int]()
+    other.flights.hear(lambda *of: None, lambda name: None, lambda: gaps.append(1))
     await other.flights._look()
     turn = await asyncio.wait_for(task, LEASE_S / 2)
     assert turn.lease is not None
+    assert gaps  # notes may have been missed, too
 
 
 async def test_without_the_store_everybody_goes_alone() -> None:

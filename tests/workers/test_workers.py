@@ -286,3 +286,27 @@ def test_a_command_that_stops_as_its_last_worker_is_ready_does_not_begin_to_serv
     ended = subprocess.run(serve, env=env, capture_output=True, text=True, timeout=60, check=False)
     assert ended.returncode == 0, ended.stderr
     assert "http://" not in ended.stderr  # it says where it serves
+
+
+def catches(pid: int, number: signal.Signals) -> bool:
+    (mask,) = re.findall(r"^SigCgt:\s+(\w+)", Path(f"/proc/{pid}/status").read_text(), re.M)
+    return bool(int(mask, 16) >> (number - 1) & 1)
+
+
+def test_ctrl_c_before_the_workers_are_ready_ends_all_without_a_traceback(tmp_path: Path) -> None:
+    env = environment(tmp_path, upstream="simulated", workers="2")
+    serve = [sys.executable, "-m", "cacheserver.cli", "serve"]
+    with subprocess.Popen(
+        serve, env=env, stderr=subprocess.PIPE, text=True, process_group=0
+    ) as process:
+
+        def starting() -> list[int]:
+            return [pid for pid in children(process.pid) if "workers.process" in command(pid)]
+
+        until(lambda: len(starting()) == 2 and all(catches(p, signal.SIGINT) for p in starting()))
+        pids = starting()
+        os.killpg(process.pid, signal.SIGINT)  # as a terminal does
+        said = process.communicate(timeout=60)[1]
+    assert process.returncode == 0, said
+    assert "Traceback" not in said
+    assert not [pid for pid in pids if Path(f"/proc/{pid}").exists()]

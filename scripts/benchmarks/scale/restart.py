@@ -1,7 +1,8 @@
 """Start of the server on many stored answers, with requests under way (docs/scaling.md).
 
 Half of the answers are in one scope, the rest in the others. Ready is `/readyz`; warm is when
-similar questions are found and all inverted lists are there.
+similar questions are found and all inverted lists are there. First the store is the server's own,
+then it runs already.
 """
 
 from __future__ import annotations
@@ -20,11 +21,13 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+from cacheserver.embedded.process import find_server
 from scripts.benchmarks.processes import server
 from scripts.benchmarks.processes.fill_store import answer_to, asked_of, question
 from scripts.benchmarks.processes.load import EVERY_CORE, Server, announced, pinned, serving
 from scripts.benchmarks.rows import at_most, row
 from scripts.benchmarks.run import Run
+from tests import redis_servers
 
 _ADMIN = "an-admin-key-for-benchmarks"
 _READY_S, _WARM_S = 10, 60
@@ -86,7 +89,10 @@ def _measured(folder: Path, count: int, scopes: int, seconds: float) -> list[dic
     if not (folder / "index.snapshot").exists():
         first = start(folder, count, seconds)
         rows += _rows(f"{name}, no snapshot", first)
-    return [*rows, *_rows(name, start(folder, count, seconds), _READY_S, _WARM_S)]
+    rows += _rows(name, start(folder, count, seconds), _READY_S, _WARM_S)
+    with redis_servers.serving(find_server(), f"dir {folder / 'store'}", "appendonly yes") as url:
+        found = start(folder, count, seconds, url)
+    return rows + _rows(f"{name}, on a Redis that runs already", found, _READY_S, _WARM_S)
 
 
 def _rows(
@@ -103,7 +109,7 @@ def _rows(
         row("  first exact hit", took.asked["exact"].first("exact"), "s"),
         row("  CPU of the server until it is warm", took.cpu, "s"),
         row("  memory of the server", took.resident_mb, "MB"),
-        row("  memory of the store", took.store_mb, "MB"),
+        *([row("  memory of the store", took.store_mb, "MB")] if took.store_mb else []),
         row("  wrong answers", sum(asked.wrong for asked in took.asked.values())),
     ]
     for kind, asked in took.asked.items():
@@ -116,8 +122,11 @@ def _rows(
     return [*rows, row("  stopped, with a new snapshot", took.stopped, "s")]
 
 
-def start(folder: Path, count: int, seconds: float) -> Started:
-    """Start the server on a folder, ask it meanwhile and so long afterwards, and stop it."""
+def start(folder: Path, count: int, seconds: float, redis_url: str | None = None) -> Started:
+    """Start the server on a folder, ask it meanwhile and so long afterwards, and stop it.
+
+    `redis_url` leads to the store of the folder, if it is not the server's own.
+    """
     settings = {
         "CACHESERVER_DATA_DIR": str(folder),
         "CACHESERVER_MODEL_DIR": str(Path("var/model").resolve()),
@@ -126,6 +135,7 @@ def start(folder: Path, count: int, seconds: float) -> Started:
         "CACHESERVER_ADMIN_KEY": _ADMIN,
         "CACHESERVER_MAX_BYTES": str(10**12),
         "CACHESERVER_PORT": "0",
+        **({} if redis_url is None else {"CACHESERVER_REDIS_URL": redis_url}),
     }
     took = Started()
     began = time.perf_counter()

@@ -144,7 +144,10 @@ class EmbeddedStore:
             await asyncio.wait({self._watch})
             self._watch = None
         if self._child is not None and self._gone is not None:
-            self._child.terminate()
+            try:  # at once: it sees a signal only ten times a second
+                await ask(self._socket, b"SHUTDOWN\r\n")
+            finally:
+                self._child.terminate()
             done, _ = await asyncio.wait({self._gone}, timeout=_PATIENCE_S)
             if not done:
                 self._child.kill()

@@ -21,11 +21,13 @@ from tests.hostile.raw import until
 from tests.in_process.test_cache import QUESTION, settings
 from tests.models import ROOT, model_dir
 
-# Answers a line with the kind of its decision; an empty line ends it.
+# Answers a line with the kind of its decision; one that begins with "?" from what is stored only.
+# An empty line ends it.
 WORKER = """
 import sys
 from pathlib import Path
 from cacheserver import Settings, open_cache_sync
+from cacheserver.client import NotCachedError
 folder, model = map(Path, sys.argv[1:])
 own = Settings(data_dir=folder, model_dir=model, upstream="simulated", store_wait_s=20)
 with open_cache_sync(own, environ={}) as cache:
@@ -34,7 +36,11 @@ with open_cache_sync(own, environ={}) as cache:
     for line in map(str.strip, sys.stdin):
         if not line:
             break
-        print(cache.query(line).decision.kind, flush=True)
+        try:
+            only = "only" if line[0] == "?" else "default"
+            print(cache.query(line.lstrip("?"), cache=only).decision.kind, flush=True)
+        except NotCachedError:
+            print("miss", flush=True)
 print("closed", flush=True)
 """
 
@@ -82,6 +88,15 @@ def test_what_one_stores_the_other_serves(workers: tuple[Worker, Worker], tmp_pa
         cache.ready()
         assert cache.query("What's the capital of France?").decision.kind == "semantic"
         assert cache.query("Capital of Peru?").decision.kind == "exact"
+
+
+def test_what_one_stores_the_other_finds_by_similarity(workers: tuple[Worker, Worker]) -> None:
+    first, second = workers
+    similar = "?What's the capital of France?"
+    assert [first.ask(QUESTION), first.ask(similar)] == ["miss", "semantic"]
+    answers = iter(lambda: second.ask(similar), "semantic")  # some milliseconds later
+    assert set(itertools.islice(answers, 10_000)) <= {"miss"}
+    assert second.ask(similar) == "semantic"
 
 
 @pytest.mark.parametrize("killed", [False, True])

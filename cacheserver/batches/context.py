@@ -172,7 +172,7 @@ class BatchContext:
             key_id=job.key_id,
             open_ended=job.open_ended,
         )
-        return replace(query, conversation=job.conversation) if job.conversation else query
+        return replace(query, conversation=job.conversation, received_at=job.created_at)
 
     def read_any(self, job: Job, tenant: Tenant, raw: bytes) -> Query:
         """Read an item as a query to be counted; an invalid item gives an empty query."""

@@ -118,6 +118,7 @@ class Query:
     actor: str | None = None  # the end user who asks, as a digest; None: not known
     caller: str = ""  # a digest of key and actor; "": neither is known
     background: bool = False  # nobody waits for it at a connection
+    received_at: float | None = None  # with a job; None: just now
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,6 +20,7 @@ from cacheserver.cache.ports import Metrics
 from cacheserver.cache.store.decision_log import DecisionLog
 from cacheserver.cache.store.entries import Entries
 from cacheserver.cache.store.semantic import SemanticEntries
+from cacheserver.cache.store.stored_entry import stored_at
 from cacheserver.core import actors
 from cacheserver.core.background import one_round
 from cacheserver.core.errors import StoreError
@@ -128,6 +129,8 @@ class Eraser:
         at = self._clock() + delay_s
         erasure = Erasure(tenant, selector, at=at, who=who, due=at)
         await self.store.take(erasure)  # first, so that no other server starts it
+        if selector.kind == "tenant" and not delay_s:  # what comes in from now on is to stay
+            await self._sealer.supersede(tenant, erasure.id)
         self.store.note(erasure)
         await self.store.put(erasure)
         return erasure
@@ -170,9 +173,13 @@ class Eraser:
             self._seen = count
         done = 0
         for erasure in await self.store.due(self._clock()):
-            if erasure.id not in self._awaited and await self.store.take(erasure):
+            if erasure.id in self._awaited or not await self.store.take(erasure):
+                continue
+            if await self.store.stands(erasure):
                 await self._pass(erasure, late=True)
                 done += 1
+            else:  # it was carried out while others were
+                await self.store.let_go(erasure)
         return done
 
     async def _passes(self, erasure: Erasure, more: Sequence[Erasure]) -> Erased:
@@ -222,12 +229,8 @@ class Eraser:
             digests=erasure.due <= erasure.at + self._after_s,
             sealer=self._sealer,
         )
-        purged = covered.entries.copy()
         await walk.collect()
         await self.store.keep_entries(erasure, covered.entries)
-        # Asked for before the erasure, and stored when no purge of its was there to refuse it.
-        entries = self._semantic.entries
-        removed["answers"] += await entries.purge_ids(sorted(covered.entries - purged))
         await walk.run()
         if walk.unknown:
             self._metrics.dropped("erasure-unknown-keys", walk.unknown)
@@ -291,10 +294,7 @@ class Eraser:
         )
 
     async def _erase_entries(self, erasure: Erasure, covered: ErasureCover, *, late: bool) -> int:
-        """Collect the entries' ids, then purge them, and refuse the answers that are under way.
-
-        A `late` pass takes only what is as old as the erasure.
-        """
+        """Collect the entries' ids, then purge them. A `late` pass spares what was stored since."""
         entries, tenant, selector, gone = (
             self._semantic.entries,
             erasure.tenant,
@@ -308,10 +308,7 @@ class Eraser:
             gone += await entries.purge_id(tenant, selector.values[0])
         for group in () if late else groups(tenant, selector):
             gone += await entries.purge_group(group)
-        gone += await entries.purge_ids(sorted(covered.entries))  # also those in no group
-        for group in groups(tenant, selector) if late else ():
-            await entries.refuse(group, erasure.at)
-        return gone
+        return gone + await entries.purge_ids(sorted(covered.entries))  # also those in no group
 
     async def _learn(
         self, entries: Entries, erasure: Erasure, covered: ErasureCover, until: float
@@ -324,7 +321,7 @@ class Eraser:
             return
         async for page in entries.search.of_tenant(erasure.tenant):
             for entry in page:
-                if entry.created_at <= until and selector.covers(
+                if stored_at(entry.id) <= until and selector.covers(
                     namespace=entry.namespace,
                     tags=entry.tags,
                     actor=entry.actor,

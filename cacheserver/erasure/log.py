@@ -20,12 +20,15 @@ from typing import Any, Final
 
 import orjson
 
-from cacheserver.core.errors import StoreError
+from cacheserver.cache.store.entries import MARKER_S
+from cacheserver.core.errors import NotReplicated, StoreError
 from cacheserver.erasure import scripts
+from cacheserver.erasure.purge_groups import groups
 from cacheserver.erasure.selectors import Selector
 from cacheserver.peers.work_lease import WorkLease
 from cacheserver.storage.connection import PREFIX, Connection, command, run_script
 from cacheserver.storage.json_values import tenant_key
+from cacheserver.storage.replication import run_replicated
 
 _LEASE_S: Final = 60  # renewed at every page of keys
 _IDS_S: Final = 7_200  # as long as a second pass may be late
@@ -57,28 +60,44 @@ class Erasures:
         self._leases: dict[str, WorkLease] = {}  # by the id of an erasure that was met here
         self._began: dict[str, int] = {}  # by id, the takeovers before the pass that is under way
         self._passed = redis.register_script(scripts.PASSED)
-        self._put_again = redis.register_script(scripts.PUT_AGAIN)
+        self._put = redis.register_script(scripts.PUT)
 
     def note(self, erasure: Erasure) -> None:
         """Have a pass made once more if a replica takes over that does not have all it removed."""
-        words = (self._prefix, erasure.id, _row(erasure), int(erasure.again))
-        self._redis.recent.note(partial(run_script, self._put_again, *words))
+        words = self._words(erasure, str(int(erasure.again)))
+        self._redis.recent.note(partial(run_script, self._put, *words))
 
     async def put(self, erasure: Erasure) -> None:
-        """Record a pass that is due, for this or another server."""
-        await command(self._redis, "HSET", f"{self._prefix}er:todo", erasure.id, _row(erasure))
+        """Record a pass that is due, for this or another server.
+
+        What was asked for before the erasure is not stored any more.
+        """
+        await run_script(self._put, *self._words(erasure))
+
+    def _words(self, erasure: Erasure, passed: str = "") -> tuple[str, ...]:
+        found = groups(erasure.tenant, erasure.selector)
+        marker = (repr(erasure.at), str(MARKER_S), *found)
+        return self._prefix, erasure.id, _row(erasure), passed, *marker
 
     async def passed(self, erasure: Erasure, *, again_at: float | None) -> None:
         """Record that a pass is over, and the next one, if there is one at `again_at`.
 
-        Raises `StoreError` also if a replica took over before: it counts this as no pass then.
+        Returns once the replicas have that. Raises `StoreError` also if one of them took over
+        before: this counts as no pass then.
         """
-        after = b"" if again_at is None else _row(replace(erasure, again=True, due=again_at))
-        words = (self._prefix, erasure.id, after, int(erasure.again) + 1, _PASSED_S)
-        await run_script(self._passed, *words)
+        of, life = (self._prefix, erasure.id), str(_PASSED_S)
+        after = "" if again_at is None else _row(replace(erasure, again=True, due=again_at))
+        failure = None
+        try:
+            words = (*of, after, str(int(erasure.again) + 1), life)
+            await run_replicated(self._redis, self._passed, *words)
+        except NotReplicated as error:
+            failure = error
         if self._redis.recent.takeovers != self._began.get(erasure.id):
-            await run_script(self._passed, *words[:2], _row(erasure), int(erasure.again), _PASSED_S)
+            await run_script(self._passed, *of, _row(erasure), int(erasure.again), life)
             raise StoreError("a replica has taken over during an erasure")
+        if failure is not None:
+            raise failure
         if again_at is None:
             await command(self._redis, "DEL", self._ids(erasure))
 
@@ -87,6 +106,11 @@ class Erasures:
         found = await command(self._redis, "HGETALL", f"{self._prefix}er:todo")
         read = [_read(id.decode(), orjson.loads(value)) for id, value in found.items()]
         return [erasure for erasure in read if erasure.due <= now]
+
+    async def stands(self, erasure: Erasure) -> bool:
+        """Return whether a pass is still to be made as it was read."""
+        found = await command(self._redis, "HGET", f"{self._prefix}er:todo", erasure.id)
+        return found is not None and _read(erasure.id, orjson.loads(found)) == erasure
 
     async def take(self, erasure: Erasure) -> bool:
         """Take the lease of an erasure for a minute. False: it is under way, here or elsewhere."""
@@ -165,7 +189,7 @@ class Erasures:
         return f"{self._prefix}er:ids:{erasure.id}"
 
 
-def _row(erasure: Erasure) -> bytes:
+def _row(erasure: Erasure) -> str:
     picked = erasure.selector
     fields = {
         "tenant": erasure.tenant,
@@ -177,7 +201,7 @@ def _row(erasure: Erasure) -> bytes:
         "due": erasure.due,
         "again": erasure.again,
     }
-    return orjson.dumps(fields)
+    return orjson.dumps(fields).decode()
 
 
 def _read(id: str, row: Mapping[str, Any]) -> Erasure:

@@ -14,13 +14,22 @@ else redis.call('HSET', P .. 'er:todo', id, ARGV[3]) end
 return 1
 """
 
-# ARGV: P, id, row, passes before that one. Records a pass anew unless it was carried out. Returns 0
-# if it was.
-PUT_AGAIN = """
+# ARGV: P, id, row, passes before that one or '', at (s), marker's life (s), purge groups... Records
+# a pass, anew unless it was carried out; returns 0 if it was. From that moment on answers that were
+# asked for before are refused: a pass that comes late takes only what was stored until then.
+PUT = """
 local P, id = ARGV[1], ARGV[2]
 local passed = tonumber(redis.call('GET', P .. 'er:passed:' .. id) or '0')
-if passed > tonumber(ARGV[4]) then return 0 end
-return redis.call('HSET', P .. 'er:todo', id, ARGV[3]) and 1
+if ARGV[4] ~= '' and passed > tonumber(ARGV[4]) then return 0 end
+for each = 7, #ARGV do
+  local mark = P .. 'p:' .. ARGV[each]
+  local before = redis.call('GET', mark)
+  if not before or tonumber(before) < tonumber(ARGV[5]) then
+    redis.call('SET', mark, ARGV[5], 'EX', ARGV[6])
+  end
+end
+redis.call('HSET', P .. 'er:todo', id, ARGV[3])
+return 1
 """
 
 # ARGV: P, T, scope, then ids of labels, or none for all of them. Returns how many there were. The

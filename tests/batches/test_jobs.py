@@ -240,6 +240,25 @@ async def test_an_overloaded_claude_is_asked_again(house: BatchHouse) -> None:
     assert (await house.ended(taken.json()["id"]))["result"]["type"] == "succeeded"
 
 
+async def test_a_job_from_before_a_purge_leaves_no_answer_though_claude_was_asked_after_it(
+    house: BatchHouse,
+) -> None:
+    from cacheserver.simulated.directives import Fault
+
+    house.upstream.faults.add(Fault("error", status=529, times=3, should_retry=False))
+    taken = await house.job("How far is the moon?", deadline=HOUR)
+    work, entries = house.batching._context.work, house.parts.entries.entries
+
+    async def put_off() -> bool:
+        return any(due > house.clock() for _, due in await work.first("direct", 9))
+
+    await until(house, put_off)
+    await entries.purge_tenant("default")
+    house.clock.ahead_s += 60
+    assert (await house.ended(taken.json()["id"]))["result"]["type"] == "succeeded"
+    assert await entries.live_ids() == set()
+
+
 async def test_a_job_waits_for_as_long_as_claude_is_not_asked(house: BatchHouse) -> None:
     """More often than a failure is tried again: it was no try."""
     breaker, work = house.parts.upstream.breaker, house.batching._context.work

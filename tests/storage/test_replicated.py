@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from cacheserver.cache.store.entries import Entries
 from cacheserver.core.errors import StoreError
 from cacheserver.core.rules.limits import Limits
 from cacheserver.storage import key_groups
@@ -17,6 +18,7 @@ from cacheserver.storage.connection import command, connect
 from cacheserver.storage.recent_changes import RecentChanges
 from cacheserver.storage.replication import run_waiting
 from cacheserver.tenants.page_sessions import PageSessions
+from tests.cache.entries import entry
 from tests.house import ADMIN_KEY, House, came_from
 from tests.redis_clusters import Nodes, cluster
 from tests.storage.replicas import KEYS, WITHIN_S, lost, replica_of, until_hit
@@ -279,6 +281,31 @@ async def test_what_was_stored_after_a_purge_stays_when_a_replica_that_has_both_
         await until_hit(house, other, key)  # asked once the removals were made again
         for text in (new, old):
             assert came_from(await house.ask(text, key=key))[0] == "exact"
+
+
+async def test_a_purge_begins_again_where_a_replica_takes_over_between_its_steps(
+    nodes: Nodes,
+) -> None:
+    redis = connect(nodes.url, prefix=KEYS)
+
+    def hand_over(_: Sequence[str]) -> None:
+        before = nodes.primary_of(KEYS)
+        if not redis.recent.takeovers:
+            replica_of(nodes, before).run("CLUSTER", "FAILOVER")
+            ends = time.monotonic() + WITHIN_S
+            while nodes.primary_of(KEYS) is before:
+                assert time.monotonic() < ends
+
+    try:
+        store = Entries(redis, prefix=KEYS, forget=hand_over)
+        for number in range(600):  # three steps; the second has a cursor of the old primary
+            one = entry(fingerprint=f"f{number}", tags=("t",))
+            assert await store.put(one, keep_s=0, vector=None, asked_at=time.time())
+        await store.purge_tag("acme", "t")
+        assert redis.recent.takeovers == 1
+        assert await store.live_ids() == set()
+    finally:
+        await redis.aclose()
 
 
 async def test_a_purge_of_which_the_replica_has_a_part_is_made_again(

@@ -150,6 +150,8 @@ class AnswerStore:
 
     async def _put(self, entry: Entry, query: Query, asked_at: float, embed: bool) -> str | None:
         """Store an entry; return why it was not stored."""
+        if query.received_at is not None:  # a removal since then covers it
+            asked_at = min(asked_at, query.received_at)
         try:
             stored = await self._entries.put(
                 entry, keep_s=query.tenant.stale_s, asked_at=asked_at, embed=embed

@@ -97,7 +97,6 @@ class Entries:
         self._touch = redis.register_script(entry_scripts.TOUCH)
         self._sweep = redis.register_script(entry_scripts.SWEEP)
         self._purge = redis.register_script(entry_scripts.PURGE)
-        self._refuse = redis.register_script(entry_scripts.REFUSE)
         self._purge_id = redis.register_script(entry_scripts.PURGE_ID)
         self._purge_ids = redis.register_script(entry_scripts.PURGE_IDS)
         self._saying = redis.register_script(stored_entry.SAY)
@@ -275,10 +274,8 @@ class Entries:
 
     async def purge_id(self, tenant: str, entry_id: str) -> int:
         """Purge one entry of `tenant`; returns how many there were: 0 or 1."""
-        group = key_groups.entry_group(tenant, entry_id)
-        now = repr(self._clock())
-        found = await self.hot.noted(self._purge_id, tenant, entry_id, group, now, MARKER_S)
-        if found:
+        words = (key_groups.entry_group(tenant, entry_id), repr(self._clock()), MARKER_S)
+        if found := await self.hot.noted(self._purge_id, tenant, entry_id, *words):
             self._tell([entry_id])
         await self.hot.confirm()
         return int(found)
@@ -308,17 +305,15 @@ class Entries:
         await self.hot.confirm()
         return total
 
-    async def refuse(self, group: str, until: float) -> None:
-        """Have no answer to a group stored that was asked for before (Unix s): it was purged."""
-        await run_script(self._refuse, self._prefix, group, repr(until), MARKER_S)
-
     async def _purge_all(self, purge: list[str | bytes], *, again: int = 0) -> int:
-        total, cursor = 0, b""
+        total, cursor, since = 0, b"", self._redis.recent.takeovers
         while cursor != b"0":
             words = (*purge, MARKER_S, again, cursor or 0, _STEP)
             cursor, purge[1], *dropped = await self.hot.change(self._purge, *words)
             self._tell([entry_id.decode() for entry_id in dropped])
             total += len(dropped)
+            if (now := self._redis.recent.takeovers) != since:  # the cursor was another server's
+                cursor, again, since = b"", 0, now
         return total
 
     async def purge_ids(self, ids: Sequence[str]) -> int:

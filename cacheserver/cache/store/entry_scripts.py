@@ -312,17 +312,6 @@ return reply
 """
 )
 
-# ARGV: P, group, until (s), marker's life (s). For a group of which all that is older was purged: a
-# failover can undo no older purge of it then.
-REFUSE = """
-local mark = ARGV[1] .. 'p:' .. ARGV[2]
-local before = redis.call('GET', mark)
-if not before or tonumber(before) < tonumber(ARGV[3]) then
-  redis.call('SET', mark, ARGV[3] .. ' ', 'EX', ARGV[4])
-end
-return 1
-"""
-
 # ARGV: P, ids..., server. Returns the dropped ids. An id that is stored was put whole, so no answer
 # under way has it.
 PURGE_IDS = (

@@ -34,6 +34,11 @@ def new_id(now: float) -> str:
     return f"{int(now * 1000):012x}{secrets.token_hex(10)}"
 
 
+def stored_at(entry_id: str) -> float:
+    """Return when an entry was stored (Unix s), by its id. What is imported is dated earlier."""
+    return int(entry_id[:12], 16) / 1000
+
+
 @dataclass(frozen=True, slots=True)
 class Stored:
     """An entry, its group and its marks."""

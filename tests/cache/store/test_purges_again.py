@@ -8,7 +8,6 @@ from collections.abc import Callable
 import pytest
 
 from cacheserver.cache.store.entries import Entries
-from cacheserver.storage import key_groups
 from cacheserver.storage.connection import Connection, command
 from cacheserver.storage.recent_changes import Redo
 from tests.cache.entries import entry
@@ -80,16 +79,3 @@ async def test_a_purge_is_made_again_where_a_newer_one_was_only_begun(
     await notes[0]()
     assert await server(0).get("f1") is None
     assert float(await command(redis, "GET", mark)) == newer
-
-
-async def test_answers_that_are_refused_after_a_late_purge_are_the_old_ones_alone(
-    server: Server, notes: list[Redo]
-) -> None:
-    await server(0).purge_tag("acme", "t")
-    until = time.time()
-    await server(0).refuse(key_groups.tag_group("acme", "t"), until)
-    await stored(server(0), "f1")
-    old = entry(fingerprint="f2", tags=("t",))
-    assert not await server(0).put(old, keep_s=0, vector=None, asked_at=until)
-    await notes[0]()  # the older purge
-    assert await server(0).get("f1") is not None

@@ -230,7 +230,8 @@ class Peers:
         For changes whose own script has told of them. `lasting`: also until the store's replicas
         have them. Raises `StoreError`.
         """
-        if self.many or not self.held or (lasting and self._redis.replicas):
+        alone = self.held and not self.many and self._lease.unlisted_s <= 0
+        if not alone or (lasting and self._redis.replicas):
             await self.everywhere("sync", lasting=lasting)
 
     async def _confirmed(self, id: bytes) -> None:

@@ -125,6 +125,19 @@ async def test_that_holds_also_once_the_list_has_begun_anew(
     assert not other.peers.held
 
 
+async def test_nor_is_a_change_confirmed_before_whose_own_script_has_told_of_it(
+    two: list[Server], redis: Connection, prefix: str
+) -> None:
+    one, other = two
+    await other.stand_still()
+    await command(redis, "DEL", f"{prefix}peers", f"{prefix}peers:seen", f"{prefix}many")
+    await one.peers._lease.beat()
+    assert one.peers.held
+    assert not one.peers.many
+    await one.peers.confirm()
+    assert not other.peers.held
+
+
 async def test_a_server_that_is_gone_is_not_waited_for_after_the_clock_went_back(
     two: list[Server], redis: Connection, prefix: str
 ) -> None:

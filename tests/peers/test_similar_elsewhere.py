@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from cacheserver.cache.miss.similar_calls import WAIT_S
+from cacheserver.peers.flights import ASKING
 from cacheserver.simulated import Directives
 from cacheserver.simulated.directives import Fault
 from tests.house import ADMIN_KEY, House, came_from
@@ -65,6 +66,35 @@ async def test_all_who_wait_for_a_question_of_another_server_are_told_of_its_end
         async with asyncio.timeout(WAIT_S):  # they read the question at the same time
             answers = await asyncio.gather(*(other.ask(text) for text in spelled))
         assert kinds([await first, *answers])["miss"] == len(one.asked) == 1
+
+
+async def test_who_waits_for_a_question_goes_on_though_another_server_takes_its_call_over(
+    url: str, prefix: str, tmp_path: Path
+) -> None:
+    async with servers(2, url, prefix, tmp_path, claude=very_slowly) as (one, other):
+        first = asyncio.create_task(one.ask(ASKED))
+        await heard(other)
+        ((name, scope),) = other.parts.serving.elsewhere._heard.items()
+        second = asyncio.create_task(other.ask(SPELLED))
+        questions = other.parts.serving.elsewhere._scopes
+        await until(lambda: questions[scope][name] is not None)  # it waits for it
+        await one.parts.host.peers.everywhere(ASKING, f"{scope} {name}")
+        async with asyncio.timeout(WAIT_S / 2):
+            assert came_from(await second)[0] == "semantic"
+        await first
+
+
+async def test_a_question_that_is_told_of_again_with_another_scope_leaves_its_first(
+    url: str, prefix: str, tmp_path: Path
+) -> None:
+    async with servers(1, url, prefix, tmp_path) as (one,):
+        elsewhere = one.parts.serving.elsewhere
+        elsewhere._asking("scope", "name")
+        elsewhere._asking("another", "name")
+        assert elsewhere.any("another")
+        assert not elsewhere.any("scope")
+        elsewhere._end("name")
+        assert not elsewhere.any("another")
 
 
 async def test_what_is_told_holds_no_words(two: list[House]) -> None:

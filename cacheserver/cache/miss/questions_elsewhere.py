@@ -99,10 +99,13 @@ class QuestionsElsewhere:
                 return
 
     def _asking(self, scope: str, name: str) -> None:
-        if len(self._heard) >= _MOST:
+        if self._heard.get(name, scope) != scope:
+            self._end(name)
+        if name not in self._heard and len(self._heard) >= _MOST:
             self._end(next(iter(self._heard)))
         self._heard[name] = scope
-        self._scopes.setdefault(scope, {})[name] = None
+        # Another server that takes the call over tells of it again: who waits goes on waiting.
+        self._scopes.setdefault(scope, {}).setdefault(name, None)
 
     def _end(self, name: str) -> None:
         scope = self._heard.pop(name, None)

@@ -85,7 +85,8 @@ async def _receive(socket: Path, to: Path) -> None:
                 await _exactly(reader, file.write, int(header[1:]))
             else:
                 raise StoreError("the store sends no snapshot")
-    except (OSError, TimeoutError, asyncio.IncompleteReadError, ValueError) as error:
+    # RuntimeError: uvloop's, for a write to a connection that has ended
+    except (OSError, RuntimeError, asyncio.IncompleteReadError, ValueError) as error:
         raise StoreError(f"the snapshot broke off: {type(error).__name__}") from error
     finally:
         writer.close()

@@ -84,6 +84,8 @@ class Client(Redis):
             await super().aclose(close_connection_pool)
         finally:
             self._shared.abort()
+            if self.primary is not None:
+                self.primary.abort()
             closed_connections.close_at_once(self.connection_pool)
 
     async def dedicated(self) -> AbstractConnection:

@@ -8,6 +8,7 @@ itself.
 from __future__ import annotations
 
 import asyncio
+import logging
 import time
 from collections.abc import Awaitable, Callable
 from typing import Any, Final, TypeAlias
@@ -32,9 +33,11 @@ from redis.exceptions import ConnectionError as ConnectionLost
 
 from cacheserver.core.single_flight import end
 from cacheserver.storage import primary_views
-from cacheserver.storage.closed_connections import close_at_once
+from cacheserver.storage.closed_connections import close_at_once, known
 from cacheserver.storage.node_url import Address, NodeUrl
 from cacheserver.storage.primary_views import Unsettled, View
+
+logger = logging.getLogger(__name__)
 
 _ANSWER_S: Final = 1.0  # of one Sentinel or node
 _FRESH_S: Final = 0.05  # what was found is found again for so long: many connections open at once
@@ -119,13 +122,20 @@ class Primary:
             for task in (self._watching, self._looking):
                 if task is not None:
                     await end(task)
-            self._watching = None
             for client in list(self._asked.values()):
                 await client.aclose()
         finally:
-            clients, self._asked = self._asked, {}
-            for client in clients.values():
-                close_at_once(client.connection_pool)
+            self.abort()
+
+    def abort(self) -> None:
+        """Do what `close` does without waiting for it."""
+        for task in (self._watching, self._looking):
+            if task is not None:
+                task.cancel()
+        self._watching = None
+        clients, self._asked = self._asked, {}
+        for client in clients.values():
+            close_at_once(client.connection_pool)
 
     def _looked(self, task: asyncio.Task[Address]) -> None:
         self._looking = None
@@ -219,6 +229,8 @@ class Primary:
             retry=Retry(NoBackoff(), 0),
             **self._arguments,
         )
+        pool = client.connection_pool
+        pool.connection_class = known(pool.connection_class)
         client.response_callbacks.clear()
         return client
 
@@ -229,8 +241,10 @@ class Primary:
             try:
                 await self.locate()
                 failed = 0
-            except NoPrimary:
+            except Exception as error:  # the task boundary: it is asked again
                 failed += 1
+                if not isinstance(error, NoPrimary):
+                    logger.error("asking for the primary failed: %s", type(error).__name__)
             if failed == _WATCHES:
                 self.address = None
                 self._leave(None)

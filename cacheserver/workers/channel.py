@@ -90,7 +90,8 @@ class Channel:
             del self._asked[number]
 
     def _send(self, message: dict[str, Any]) -> None:
-        if self._writer is not None:
+        # uvloop raises a RuntimeError for a write to a connection that has ended.
+        if self._writer is not None and not self._writer.is_closing():
             self._writer.write(json.dumps(message).encode() + b"\n")
 
     def _read(self, message: dict[str, Any]) -> None:

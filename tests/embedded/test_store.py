@@ -6,14 +6,17 @@ import signal
 import stat
 import sys
 import tempfile
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable, Coroutine
 from pathlib import Path
+from typing import Any
 
 import pytest
+import uvloop
 
 from cacheserver.cache.store.entries import Entries
 from cacheserver.core.errors import SettingsError, StoreError
 from cacheserver.embedded import process as child
+from cacheserver.embedded import snapshot
 from cacheserver.embedded.store import EmbeddedStore, running_url
 from cacheserver.storage.connection import Connection, check_server, command, connect
 from tests.redis_servers import ENGINES, listens
@@ -254,3 +257,28 @@ def test_without_the_wheel_a_server_on_the_path_is_taken(
         (tmp_path / name).chmod(0o700)
     monkeypatch.setenv("PATH", os.fspath(tmp_path))
     assert child.find_server() == tmp_path / "valkey-server"
+
+
+@pytest.mark.parametrize("run", [asyncio.run, uvloop.run])
+def test_a_child_whose_connection_ends_as_it_is_opened_gives_no_reply(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    run: Callable[[Coroutine[Any, Any, None]], None],
+) -> None:
+    open_to = asyncio.open_unix_connection
+
+    async def open_and_end(path: Path) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+        reader, writer = await open_to(path)
+        writer.transport.abort()
+        await asyncio.sleep(0.01)  # the loop closes it
+        return reader, writer
+
+    async def ask() -> None:
+        monkeypatch.setattr(asyncio, "open_unix_connection", open_and_end)
+        path = tmp_path / "s"
+        async with await asyncio.start_unix_server(lambda _, writer: writer.close(), path):
+            assert await child.ask(path, b"PING\r\n") == b""
+            with pytest.raises(StoreError, match="snapshot"):
+                await snapshot._receive(path, tmp_path / "copy")
+
+    run(ask())

@@ -13,9 +13,13 @@ from typing import Any
 import pytest
 import uvloop
 from redis.asyncio.connection import AbstractConnection
+from redis.exceptions import ConnectionError as ConnectionLost
 
 from cacheserver.core.errors import StoreError
 from cacheserver.storage.connection import Connection, command, connect, store_errors
+from cacheserver.storage.node_url import parse
+from cacheserver.storage.primary import Primary
+from tests.redis_clusters import HOST
 
 LOOPS = [asyncio.run, uvloop.run]
 AT_ONCE_S = 1.0  # less than the timeout of a command
@@ -43,6 +47,26 @@ def test_a_command_to_a_connection_that_has_ended_fails_as_the_store(
         with pytest.raises(StoreError), store_errors():
             await ping(connection)
         await client.aclose()
+
+    run(send())
+
+
+@pytest.mark.parametrize("run", LOOPS)
+def test_a_question_to_a_sentinel_on_one_that_has_ended_fails_as_an_answer_that_does_not_come(
+    run: Callable[[Coroutine[Any, Any, None]], None],
+) -> None:
+    async def send() -> None:
+        async with await asyncio.start_server(lambda _, writer: writer.close(), HOST, 0) as server:
+            port = server.sockets[0].getsockname()[1]
+            primary = Primary(parse(f"redis+sentinel://{HOST}:{port}/main"), {}, prefix="cs1:")
+            pool = primary._client((HOST, port)).connection_pool
+            connection = pool.connection_class(**pool.connection_kwargs)
+            await connection._connect()
+            _end(connection)
+            await asyncio.sleep(0.01)  # the loop closes it
+            with pytest.raises(ConnectionLost):
+                await connection.send_command("PING", check_health=False)
+            await connection.disconnect(nowait=True)
 
     run(send())
 

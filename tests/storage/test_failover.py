@@ -20,6 +20,8 @@ from cacheserver.storage.connection import (
     run_script,
     store_errors,
 )
+from cacheserver.storage.node_url import Address
+from cacheserver.storage.primary import Primary
 from tests.redis_clusters import HOST, Nodes, cluster
 from tests.redis_sentinels import SERVICE, Sentinels, sentinels
 
@@ -180,6 +182,54 @@ async def test_a_server_cut_off_from_most_sentinels_stops_using_the_primary(
         await until_away(client)
         with pytest.raises(StoreError, match="1 of 3 Sentinels answer"):
             await command(client, "GET", KEY)
+
+
+@pytest.mark.parametrize("turns", [1, 2, 3])  # of the loop, until the closing is cancelled
+async def test_a_client_whose_closing_is_cancelled_asks_the_sentinels_no_more(
+    watched: Sentinels, turns: int
+) -> None:
+    client = connect(watched.url, prefix=PREFIX)
+    await command(client, "PING")
+    primary = client.primary
+    assert primary is not None
+    watching = primary._watching
+    assert watching is not None
+    opened = [
+        one._writer.transport
+        for asked in primary._asked.values()
+        for one in asked.connection_pool._available_connections
+    ]
+    closing = asyncio.ensure_future(client.aclose())
+    for _ in range(turns):
+        await asyncio.sleep(0)
+    closing.cancel()
+    await asyncio.wait({closing})
+    closed = [one.is_closing() for one in opened]
+    await asyncio.wait({watching}, timeout=1)
+    ended = watching.done()
+    await client.aclose()  # what was left open would disturb the next test
+    assert closed
+    assert all(closed)
+    assert ended
+
+
+async def test_the_sentinels_are_asked_again_though_asking_failed_unexpectedly(
+    watched: Sentinels, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    failed, locate = asyncio.Event(), Primary.locate
+
+    async def failing_once(self: Primary) -> Address:
+        if asyncio.current_task() is self._watching and not failed.is_set():
+            failed.set()
+            raise RuntimeError("the handler is closed")
+        return await locate(self)
+
+    monkeypatch.setattr(Primary, "locate", failing_once)
+    async with connected(watched.url) as client:
+        await failed.wait()
+        for one in watched.watchers[:2]:
+            watched.kill(one)
+        await until_away(client)
 
 
 async def test_what_cannot_be_used_is_refused_with_what_to_do(watched: Sentinels) -> None:

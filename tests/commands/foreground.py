@@ -39,7 +39,7 @@ class Foreground:
         child = await asyncio.create_subprocess_exec(
             *(sys.executable, "-m", "cacheserver", *words),
             stdin=its, stdout=PIPE, stderr=its, cwd=cwd, env=environment | given,
-            start_new_session=True, preexec_fn=_hear_interrupts,
+            start_new_session=True, preexec_fn=hear_interrupts,
         )  # fmt: skip
         os.close(its)
         return cls(child, ours)
@@ -81,7 +81,7 @@ class Foreground:
         os.close(self._terminal)
 
 
-def _hear_interrupts() -> None:
+def hear_interrupts() -> None:
     """Undo what a shell does to commands in its background, these tests among them."""
     signal.signal(signal.SIGINT, signal.default_int_handler)
 

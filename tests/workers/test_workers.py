@@ -16,6 +16,7 @@ import httpx2
 import pytest
 
 from cacheserver.api.server import address
+from tests.commands.foreground import hear_interrupts
 from tests.embedded.shim import built
 from tests.test_process import MODEL, environment, run, server
 from tests.workers.processes import (
@@ -297,8 +298,9 @@ def test_ctrl_c_before_the_workers_are_ready_ends_all_without_a_traceback(tmp_pa
     env = environment(tmp_path, upstream="simulated", workers="2")
     serve = [sys.executable, "-m", "cacheserver.cli", "serve"]
     with subprocess.Popen(
-        serve, env=env, stderr=subprocess.PIPE, text=True, process_group=0
-    ) as process:
+        serve, env=env, stderr=subprocess.PIPE, text=True, process_group=0,
+        preexec_fn=hear_interrupts,
+    ) as process:  # fmt: skip
 
         def starting() -> list[int]:
             return [pid for pid in children(process.pid) if "workers.process" in command(pid)]

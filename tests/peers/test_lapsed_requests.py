@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from cacheserver.core.errors import StoreError
 from cacheserver.storage.connection import command
 from tests.house import House, came_from
 from tests.peers.four_servers import servers, until
@@ -55,6 +56,31 @@ async def test_they_wait_for_the_call_of_another_server_all_the_same(two: list[H
 
     assert await asked_on_both(two, nothing) == "coalesced"
     assert len(two[0].asked) == 1
+
+
+async def test_who_asks_after_it_has_lapsed_waits_for_that_call_too(
+    two: list[House], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one, other = two
+    leader = asyncio.create_task(one.ask(ASKED))
+    await until(lambda: len(one.asked) == 1)
+    lease = other.parts.host.peers._lease
+
+    async def fail() -> None:
+        raise StoreError("the store is away")
+
+    with monkeypatch.context() as away:
+        away.setattr(lease, "_renew", fail)
+        if lease._beating is not None:  # it may have begun before
+            await lease._beating
+        lease.drop()
+        follower = asyncio.create_task(other.ask(ASKED))
+        await until(lambda: bool(other.parts.serving.flights._waiters))
+        assert not lease.held  # what was looked up was not served
+    await until(lambda: lease.held)
+    assert came_from(await leader)[0] == "miss"
+    assert came_from(await follower)[0] == "coalesced"
+    assert len(one.asked) == 1
 
 
 async def test_nothing_stored_is_served_for_a_key_that_was_revoked(two: list[House]) -> None:

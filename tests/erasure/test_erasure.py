@@ -318,6 +318,20 @@ async def test_what_is_stored_before_a_late_pass_over_its_tenant_can_be_opened_a
         assert came_from(await house.ask("New?", key=key))[0] == "exact"
 
 
+async def test_an_answer_whose_erasure_is_under_way_is_not_replaced(house: House) -> None:
+    key, eraser = await house.key("acme"), house.parts.eraser
+    await eraser.close()  # its rounds
+    id = (await house.ask("Old?", key=key)).headers["x-cache-entry"]
+    erasure = await eraser.announce("acme", Selector("namespace", ("default",)), who="admin")
+    await eraser.store.let_go(erasure)
+    house.clock.ahead_s = 60
+    path = f"/admin/v1/entries/acme/{id}/answer"
+    edited = await house.http.put(path, json={"text": "New."}, headers=ADMIN)
+    assert edited.status_code == 404, edited.text
+    assert await eraser.look() == 1
+    assert came_from(await house.ask("Old?", key=key))[0] == "miss"
+
+
 async def test_of_a_redis_of_the_operators_its_files_are_not_verified(tmp_path: Path) -> None:
     (tmp_path / "replaced-1").mkdir()
     with serving(find_server()) as url:

@@ -21,7 +21,7 @@ from cacheserver.api.state import AppState, state_of
 from cacheserver.cache import fingerprint
 from cacheserver.cache.store.curated_entry import curated, other_shape
 from cacheserver.cache.store.entry_search import FoundEntry
-from cacheserver.cache.store.stored_entry import Replaced
+from cacheserver.cache.store.stored_entry import Replaced, stored_at
 from cacheserver.cache.ttl import longest
 from cacheserver.core import invisible_characters
 from cacheserver.core.errors import BadRequest, NotFound
@@ -30,6 +30,8 @@ from cacheserver.core.types import MOST_TTL_S, Entry, Tenant
 from cacheserver.transfer.planned import no_longer_imported
 
 router = APIRouter(prefix="/admin/v1/entries", tags=["admin"])
+
+_DAY_S = 86_400  # what was asked for two days ago is not stored: its purge is forgotten
 
 
 @router.get("", summary="Stored answers, the newest first", openapi_extra=parameters(AllEntries))
@@ -190,8 +192,10 @@ async def set_answer(request: Request, tenant: str, id: str) -> dict[str, Any]:
     await state.parts.labels.tombstones.inherit(entry.tenant, {old.id: entry.id}, until)
     saved = state.parts.pricer.cost(entry.model, entry.usage, now)
     replaces = Replaced(old.id, saved or 0, pin=True)
+    # Its question is as old as the old answer: an erasure that is under way covers it.
+    asked_at = max(stored_at(old.id), now - _DAY_S)
     stored = await state.parts.entries.put(
-        entry, keep_s=settings.stale_s, asked_at=now, replaces=replaces
+        entry, keep_s=settings.stale_s, asked_at=asked_at, replaces=replaces
     )
     if not stored:
         raise NotFound("this answer was purged or replaced meanwhile, or the text is too large")

@@ -37,6 +37,7 @@ _ASKED = 300
 _NEAR = 0.92  # cosine of a paraphrase
 _SPREAD = 64  # dimensions in which questions of a subject differ
 _AT_ONCE = 8
+_PATIENCE_S = 60  # for a command of Redis: the machine may be busy with other work
 _DRAWN = 10_000  # vectors drawn at a time
 _FAR = 1e10
 
@@ -112,7 +113,9 @@ async def _in_vector_sets(url: str, what: str, rows: Rows, scopes: int) -> list[
         told: Any = info.info("memory")
         return float(told["used_memory"])
 
-    sets = VectorSets(open_server(url), prefix="b:", dim=_DIM, embedder_id="bench")
+    sets = VectorSets(
+        open_server(url, timeout_s=_PATIENCE_S), prefix="b:", dim=_DIM, embedder_id="bench"
+    )
     await sets.open()
     try:
         return await _measured(what, sets, rows, scopes, cpu, memory)

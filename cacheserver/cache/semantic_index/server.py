@@ -53,10 +53,10 @@ class IndexServer(Protocol):
 class OneServer:
     """A single Redis 8, or the primary that Sentinels know."""
 
-    def __init__(self, url: str, *, tls: Tls | None = None) -> None:
+    def __init__(self, url: str, *, tls: Tls | None = None, timeout_s: float = _TIMEOUT_S) -> None:
         """Raises `SettingsError` for an invalid URL."""
         self._client = connection.connect(
-            url, tls=tls, timeout_s=_TIMEOUT_S, max_connections=_MOST_CONNECTIONS
+            url, tls=tls, timeout_s=timeout_s, max_connections=_MOST_CONNECTIONS
         )
         pool = self._client.connection_pool
         self._redis: Any = Redis(connection_pool=pool)  # its methods are not typed
@@ -94,15 +94,15 @@ class OneServer:
 class ClusterServer:
     """A cluster of Redis 8. The client learns its nodes from any that answers."""
 
-    def __init__(self, url: str, *, tls: Tls | None = None) -> None:
+    def __init__(self, url: str, *, tls: Tls | None = None, timeout_s: float = _TIMEOUT_S) -> None:
         """Raises `SettingsError` for an invalid URL."""
         self._cluster = RedisCluster(
             **_cluster_arguments(url, tls),
             protocol=2,
             require_full_coverage=False,  # `check` says what is lacking
             decode_responses=False,
-            socket_timeout=_TIMEOUT_S,
-            socket_connect_timeout=_TIMEOUT_S,
+            socket_timeout=timeout_s,
+            socket_connect_timeout=timeout_s,
             max_connections=_MOST_CONNECTIONS,
         )
         # Replies as they came, but for what redis-py asks for itself.
@@ -151,12 +151,15 @@ class ClusterServer:
         return self._cluster.nodes_manager.get_node_from_slot(slot)
 
 
-def open_server(url: str, *, tls: Tls | None = None) -> IndexServer:
-    """Return the server at a URL; it connects on first use. Raises `SettingsError`."""
+def open_server(url: str, *, tls: Tls | None = None, timeout_s: float = _TIMEOUT_S) -> IndexServer:
+    """Return the server at a URL; it connects on first use. Raises `SettingsError`.
+
+    `timeout_s`: how long a command may take.
+    """
     try:
         if url.partition("://")[0] in node_url.CLUSTER:
-            return ClusterServer(url, tls=tls)
-        return OneServer(url, tls=tls)
+            return ClusterServer(url, tls=tls, timeout_s=timeout_s)
+        return OneServer(url, tls=tls, timeout_s=timeout_s)
     except SettingsError as error:  # the names of the store's own setting do not help
         raise SettingsError(str(error).replace("`CACHESERVER_REDIS_URL`", _SETTING)) from None
 

@@ -295,15 +295,11 @@ class Eraser:
 
     async def _erase_entries(self, erasure: Erasure, covered: ErasureCover, *, late: bool) -> int:
         """Collect the entries' ids, then purge them. A `late` pass spares what was stored since."""
-        entries, tenant, selector, gone = (
-            self._semantic.entries,
-            erasure.tenant,
-            erasure.selector,
-            0,
-        )
-        until = erasure.at + MOST_S if late else math.inf
+        entries, tenant, selector = self._semantic.entries, erasure.tenant, erasure.selector
+        until = erasure.at + MOST_S if late else math.inf  # clocks may differ by that
         await self._learn(entries, erasure, covered, until)
         await self.store.keep_entries(erasure, covered.entries)  # survives a crash
+        gone = 0
         if selector.kind == "entry_id":
             gone += await entries.purge_id(tenant, selector.values[0])
         for group in () if late else groups(tenant, selector):

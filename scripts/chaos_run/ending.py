@@ -13,10 +13,10 @@ from collections import Counter
 from redis.asyncio import Redis
 
 from scripts.chaos_run.caller import ADMIN_KEY, Tenant
-from scripts.chaos_run.history import Charge, Revoked
+from scripts.chaos_run.history import TALK, Charge, Revoked
 from scripts.chaos_run.rig import TENANTS, Rig
 from scripts.chaos_run.rules.violation import SETTLED_S
-from scripts.chaos_run.traffic import NOBODY, TALK, TALKS
+from scripts.chaos_run.traffic import NOBODY, TALKS
 
 TRIES = 10
 ENDED_S = 15.0  # batches that were under way when the last fault ended have so long

@@ -9,6 +9,7 @@ from typing import Any
 END = "end"  # the last part of every answer: one that lacks it was cut
 MODEL = "claude-haiku-5-5"  # of all questions but those that nobody waits for
 MOST_TOKENS = 200  # of an answer
+TALK = "talk"  # the namespace of conversations; nothing in it is removed
 NOTHING = "Say nothing"  # how questions begin that are answered by an answer that says nothing
 UNKNOWN = "?"  # who asked, where the request had no room to say
 

@@ -7,9 +7,9 @@ import random
 import time
 
 from scripts.chaos_run.caller import HIT_LIMIT_S
-from scripts.chaos_run.history import Exchange
+from scripts.chaos_run.history import TALK, Exchange
 from scripts.chaos_run.rig import SLOTS, Rig
-from scripts.chaos_run.traffic import PLACES, SPELLINGS, TALK
+from scripts.chaos_run.traffic import PLACES, SPELLINGS
 
 TRIES = 10  # half a second apart: a store that hangs for a moment loses nothing
 AT_ONCE = 6

@@ -9,13 +9,12 @@ from collections import Counter
 from collections.abc import Awaitable, Callable
 
 from scripts.chaos_run.caller import HIT_LIMIT_S, Tenant
-from scripts.chaos_run.history import NOTHING, Exchange, tag_of
+from scripts.chaos_run.history import NOTHING, TALK, Exchange, tag_of
 from scripts.chaos_run.operator import Operator
 from scripts.chaos_run.schedule import STORE_HANGS_S
 
 NAMESPACES = ("default", "other")
 STRICT = "strict"  # its bar is moved
-TALK = "talk"  # of conversations; nothing in it is removed
 TALKS = ("talk-0", "talk-1")
 NOBODY = Tenant("nobody", "", "")
 PLACES = ("France", "Japan", "Kenya", "Peru", "Norway", "Egypt", "Canada", "Vietnam", "Cuba")

@@ -11,6 +11,7 @@ import pytest
 from scripts.chaos_run.checker import RULES, Limits, check
 from scripts.chaos_run.history import (
     MODEL,
+    TALK,
     AnswerText,
     Batch,
     BatchLookup,
@@ -70,6 +71,11 @@ def kinds(history: History) -> set[str]:
 
 FIRST = put(100)
 PURGE = Removed(110, 110.2, "one", "purge", "tag", tag_of(QUESTION))
+
+
+def test_the_same_question_in_another_conversation_is_no_loss() -> None:
+    talks = [put(at, namespace=TALK) for at in (100, 110)]
+    assert kinds(History(exchanges=talks)) == set()
 
 
 def test_a_history_in_which_all_is_well_has_no_violation() -> None:

@@ -8,7 +8,15 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from collections.abc import Iterator
 
-from scripts.chaos_run.history import Batch, BatchLookup, Exchange, History, Listing, tag_of
+from scripts.chaos_run.history import (
+    TALK,
+    Batch,
+    BatchLookup,
+    Exchange,
+    History,
+    Listing,
+    tag_of,
+)
 from scripts.chaos_run.rules.failovers import may_undo
 from scripts.chaos_run.rules.removed import takes, where
 from scripts.chaos_run.rules.violation import SLACK_S, Limits, Violation, answer_violation
@@ -41,6 +49,8 @@ def _lost(history: History) -> Iterator[tuple[Exchange, Exchange]]:
     asked: dict[tuple[str, str, str], list[Exchange]] = defaultdict(list)
     entries: dict[str, str] = {}  # of which question
     for event in history.exchanges:
+        if event.namespace == TALK:  # the same question in another conversation is another one
+            continue
         asked[where(event)].append(event)
         if event.entry:
             entries[event.entry] = event.content.question if event.content else event.question

@@ -74,7 +74,8 @@ PURGE = Removed(110, 110.2, "one", "purge", "tag", tag_of(QUESTION))
 
 
 def test_the_same_question_in_another_conversation_is_no_loss() -> None:
-    talks = [put(at, namespace=TALK) for at in (100, 110)]
+    answers = [answer_text(at, whose=f"one/{TALK}/shared") for at in (100, 110)]
+    talks = [put(one.at, namespace=TALK, content=one) for one in answers]
     assert kinds(History(exchanges=talks)) == set()
 
 

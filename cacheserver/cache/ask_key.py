@@ -44,6 +44,7 @@ QUERY_LEFT_OUT: Final[Mapping[str, str]] = {
     "key_id": "the call is billed to its leader; a request that joins it pays nothing",
     "actor": "stored answers are shared between actors, too",
     "caller": "for labels, which only the leader of a call brings",
+    "received_at": "says which removals cover the answer: those since the leader's, for all",
 }
 
 # Fields of `Controls` that are not compared.

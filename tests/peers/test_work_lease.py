@@ -160,7 +160,7 @@ async def test_a_lease_that_is_not_standing_is_taken_when_asked_for_and_then_ren
 
 
 def is_take(command: bytes, reply: bytes) -> bool:
-    """Whether it is about the lease of the ledger, and was carried out."""
+    """Return whether it is about the lease of the ledger, and was carried out."""
     return b"ledger" in command and reply.startswith(b"*")
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Any
 
 from cacheserver.cache.conversation_mark import conversation_mark
@@ -25,13 +26,16 @@ _BLOATED_S = 86_400
 
 # ARGV: key, kept seconds, most turns, most bytes, time of the request, n, then the keys of n purge
 # markers, n, then n marks, then the turns. A turn asked before a purge covering it is not stored.
-# Marks are stored beside the size, each after `=`.
+# Marks are stored beside the size, each after `=`, and when the conversation began.
 _APPEND = """
 local marks = 7 + tonumber(ARGV[6])
 local first = marks + 1 + tonumber(ARGV[marks])
 for i = 7, marks - 1 do
   local purged = redis.call('GET', ARGV[i])
   if purged and tonumber(purged) >= tonumber(ARGV[5]) then return 0 end
+end
+if redis.call('EXISTS', ARGV[1]) == 0 then
+  redis.call('HSET', ARGV[1] .. ':size', 'began', ARGV[5])
 end
 for i = marks + 1, first - 1 do redis.call('HSET', ARGV[1] .. ':size', '=' .. ARGV[i], 1) end
 for i = first, #ARGV do redis.call('RPUSH', ARGV[1], ARGV[i]) end
@@ -46,6 +50,15 @@ redis.call('HSET', ARGV[1] .. ':size', 'bytes', size)
 redis.call('EXPIRE', ARGV[1], ARGV[2])
 redis.call('EXPIRE', ARGV[1] .. ':size', ARGV[2])
 return redis.call('LLEN', ARGV[1])
+"""
+
+# ARGV: key, key of its growth, when the conversation that is meant began. Returns how many keys are
+# gone, and when the one that is there began: another one of the same name stays.
+_FORGET = """
+local size = ARGV[1] .. ':size'
+local began = redis.call('HGET', size, 'began') or ''
+if began ~= ARGV[3] then return {0, began} end
+return {redis.call('DEL', ARGV[1], size, ARGV[2]), began}
 """
 
 # ARGV: key, kept seconds, tokens, most samples.
@@ -67,6 +80,11 @@ def marks_of(tags: Sequence[str], actor: str | None) -> list[str]:
     return [*tags, *(() if actor is None else (f"@{actor}",))]
 
 
+def began_at(began: bytes | None) -> float:
+    """Return when a conversation began (Unix s), by its `began`; 0 for one of earlier versions."""
+    return float(began or 0)
+
+
 class Turns:
     """Store of conversations. Every method raises `StoreError`."""
 
@@ -77,6 +95,7 @@ class Turns:
         self._sealer = sealer or PlainSealer()
         self._prefix = prefix
         self._append = redis.register_script(_APPEND)
+        self._forget = redis.register_script(_FORGET)
         self._sample = redis.register_script(_SAMPLE)
 
     async def load(self, tenant: str, namespace: str, name: str) -> list[dict[str, Any]]:
@@ -137,14 +156,14 @@ class Turns:
         """Delete a conversation; return whether there was one."""
         key = self._key("t", tenant, namespace, name)
         grown = self._key("g", tenant, namespace, name)
-        first = await command(self._redis, "LINDEX", key, 0)
-
-        async def delete_again() -> None:  # unless it is another one of the same name
-            if first is not None and await command(self._redis, "LINDEX", key, 0) == first:
-                await command(self._redis, "DEL", key, f"{key}:size", grown)
-
-        self._redis.recent.note(delete_again)
-        return bool(await command(self._redis, "DEL", key, f"{key}:size", grown))
+        began = await command(self._redis, "HGET", f"{key}:size", "began") or b""
+        while True:
+            delete = partial(run_script, self._forget, key, grown, began)
+            self._redis.recent.note(delete)  # spares another conversation of the same name
+            gone, found = await delete()
+            if found == began:
+                return bool(gone)
+            began = found
 
     async def summary(self, tenant: str, digest: str) -> str | None:
         """Return the stored summary of turns, if any."""

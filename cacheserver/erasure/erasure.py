@@ -215,8 +215,9 @@ class Eraser:
         covered = ErasureCover(callers=await self._callers(erasure))
         covered.entries |= await self.store.entries(erasure)
         removed: Counter[str] = Counter()
+        until = erasure.at + MOST_S if late and not erasure.again else math.inf  # as clocks differ
         if not erasure.again:
-            removed["answers"] = await self._erase_entries(erasure, covered, late=late)
+            removed["answers"] = await self._erase_entries(erasure, covered, until)
         walk = KeyWalk(
             self._redis,
             prefix=self._prefix,
@@ -227,6 +228,7 @@ class Eraser:
             held=lambda: self.store.hold(erasure),
             # Only once: passes that wait for a batch would take what was learned meanwhile, hourly.
             digests=erasure.due <= erasure.at + self._after_s,
+            until=until,
             sealer=self._sealer,
         )
         await walk.collect()
@@ -293,16 +295,15 @@ class Eraser:
             actors.caller_of(id, actor) for id in (None, *ids) for actor in erasure.selector.values
         )
 
-    async def _erase_entries(self, erasure: Erasure, covered: ErasureCover, *, late: bool) -> int:
-        """Collect the entries' ids, then purge them. A `late` pass spares what was stored since."""
+    async def _erase_entries(self, erasure: Erasure, covered: ErasureCover, until: float) -> int:
+        """Collect the entries' ids, then purge them. What was stored later than `until` stays."""
         entries, tenant, selector = self._semantic.entries, erasure.tenant, erasure.selector
-        until = erasure.at + MOST_S if late else math.inf  # clocks may differ by that
         await self._learn(entries, erasure, covered, until)
         await self.store.keep_entries(erasure, covered.entries)  # survives a crash
         gone = 0
         if selector.kind == "entry_id":
             gone += await entries.purge_id(tenant, selector.values[0])
-        for group in () if late else groups(tenant, selector):
+        for group in groups(tenant, selector) if math.isinf(until) else ():
             gone += await entries.purge_group(group)
         return gone + await entries.purge_ids(sorted(covered.entries))  # also those in no group
 

@@ -91,6 +91,11 @@ def read(fields: Mapping[str, Any], tenant: Tenant) -> Selector:
             return Selector(kind, (controls.name(kind, value),))
 
 
+def asked_since(record: Mapping[str, Any], at: float) -> bool:
+    """Return whether what a decision answers was asked after `at`. What a job asks came with it."""
+    return float(record.get("received_at", record["at"])) > at
+
+
 def covers_decision(selector: Selector, record: Mapping[str, Any], entries: Iterable[str]) -> bool:
     """Return True if a decision's record is covered: by its marks, or by the entry it is about.
 

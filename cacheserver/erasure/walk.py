@@ -6,6 +6,7 @@ idempotent: an interrupted pass is started again.
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any, Final, TypeAlias
@@ -14,25 +15,24 @@ import orjson
 
 from cacheserver.cache.conversation_mark import conversation_mark
 from cacheserver.cache.store import decision_log
-from cacheserver.calibration.labels import SHADOW
 from cacheserver.calibration.review import review_store
 from cacheserver.conversations import turns
 from cacheserver.core.types import Tenant
-from cacheserver.erasure import scripts, selectors
+from cacheserver.erasure import selectors
 from cacheserver.erasure.cover import ErasureCover
 from cacheserver.erasure.jobs import ErasedJobs
 from cacheserver.erasure.key_kinds import REGISTRY, Kind
+from cacheserver.erasure.labels import ErasedLabels
 from cacheserver.erasure.ledger_rows import ErasedRows, Names
 from cacheserver.erasure.log import Erasure
 from cacheserver.erasure.made import made_by
-from cacheserver.storage.connection import Connection, command, run_script, store_errors
+from cacheserver.storage.connection import Connection, command, store_errors
 from cacheserver.storage.json_values import tenant_key
 from cacheserver.storage.key_scan import scan_keys
 from cacheserver.storage.sealer import PlainSealer, Sealer, as_object
 
 _IDS: Final = 500  # look-ups of one command
 _VALUES: Final = 200  # read or written at once: some 300 kB, 2 ms
-_LABELS: Final = 50  # of one script: 5 ms, for a stream is searched for each
 # What is begun before an erasure and written after it is of these kinds, or refused.
 _AGAIN: Final = {
     *("decisions", "jobs", "summaries", "verdicts"),
@@ -52,6 +52,7 @@ class KeyWalk:
     """Pass over all keys. `removed` counts erased items by kind; `unknown` counts unlisted keys.
 
     `digests`: whether a repeated pass also removes digests that were written after answers.
+    `until`: conversations that began later stay, and labels that were given later (Unix s).
     """
 
     def __init__(
@@ -65,6 +66,7 @@ class KeyWalk:
         now: float,
         held: Callable[[], Awaitable[None]],
         digests: bool = True,
+        until: float = math.inf,
         sealer: Sealer | None = None,
     ) -> None:
         self.removed: Counter[str] = Counter()
@@ -79,8 +81,16 @@ class KeyWalk:
         self._now = now
         self._held = held
         self._digests = digests
+        self._until = until
         self._sealer = sealer or PlainSealer()
-        self._unlabel = redis.register_script(scripts.UNLABEL)
+        self._labels = ErasedLabels(
+            redis,
+            prefix=prefix,
+            tenant=erasure.tenant,
+            selector=erasure.selector,
+            covered=covered,
+            until=until,
+        )
         self._jobs = ErasedJobs(redis, prefix=prefix, sealer=self._sealer)
         self._rows = ErasedRows(redis)
         self.names = Names(erasure.tenant, erasure.selector, erasure.at, covered.decisions)
@@ -119,7 +129,7 @@ class KeyWalk:
         async for page in scan_keys(self._redis, start):
             ids = [key[len(start.encode()) :].decode() for key in page]
             for _, record in await self._decisions(list(zip(page, ids, strict=True))):
-                if record is None or record["at"] > self._erasure.at:
+                if record is None or selectors.asked_since(record, self._erasure.at):
                     continue
                 if selectors.covers_decision(self._selector, record, self._covered.entries):
                     self._covered.decisions.add(record["id"])
@@ -189,7 +199,7 @@ class KeyWalk:
             if record is None:  # unreadable: treated as covered
                 gone.append(key)
                 continue
-            if record["at"] > self._erasure.at:
+            if selectors.asked_since(record, self._erasure.at):
                 continue
             entries = self._covered.entries
             if selectors.covers_decision(self._selector, record, entries):
@@ -223,36 +233,7 @@ class KeyWalk:
 
     async def _erase_labels(self, found: _Found) -> None:
         for key, parts in found:
-            scope = parts["scope"]
-            by_namespace = self._selector.kind == "namespace"
-            whole = self._selector.kind == "tenant" or (
-                by_namespace and scope in self._covered.scopes
-            )
-            ids = [] if whole else await self._labels_of(key)
-            # A scope is of one namespace, which labels of earlier versions do not name.
-            whole |= by_namespace and bool(ids) and scope != SHADOW
-            for start in [0] if whole else range(0, len(ids), _LABELS):
-                some = ids[start : start + _LABELS]
-                removed = await run_script(
-                    self._unlabel, self._prefix, tenant_key(self._tenant), scope, *some
-                )
-                self.removed["labels"] += removed
-
-    async def _labels_of(self, key: bytes) -> list[bytes]:
-        ids, start = list[bytes](), b"-"
-        while page := await command(self._redis, "XRANGE", key, start, "+", "COUNT", _IDS):
-            ids += [id for id, row in page if self._covers_label(orjson.loads(row[b"l"]))]
-            start = b"(" + page[-1][0]
-        return ids
-
-    def _covers_label(self, row: Mapping[str, Any]) -> bool:
-        evidence = row.get("evidence") or {}
-        entry_id = evidence.get("entry") if isinstance(evidence, Mapping) else None
-        return (
-            row.get("caller") in self._covered.callers
-            or entry_id in self._covered.entries
-            or self._selector.covers(namespace=row.get("namespace"))
-        )
+            self.removed["labels"] += await self._labels.erase(key, parts["scope"])
 
     async def _erase_evidence(self, found: _Found) -> None:
         covered = self._covered.entries
@@ -326,6 +307,8 @@ class KeyWalk:
 
     async def _erase_turns(self, found: _Found) -> None:
         for key, parts in found:
+            if await self._began_since(key):
+                continue
             marks = await command(self._redis, "HKEYS", key + b":size")
             values = [mark[1:].decode() for mark in marks if mark.startswith(b"=")]
             namespace = parts["namespace"]
@@ -345,6 +328,13 @@ class KeyWalk:
                 await command(self._redis, "UNLINK", key + b":size", grown)
                 await self._unlink("turns", [key])
 
+    async def _began_since(self, key: bytes) -> bool:
+        """Return whether a conversation, by the key of its turns, began after `until`."""
+        if math.isinf(self._until):
+            return False
+        began = await command(self._redis, "HGET", key + b":size", "began")
+        return turns.began_at(began) > self._until
+
     async def _holds_answer(self, key: bytes, name: str) -> bool:
         if not self._covered.answers:
             return False
@@ -357,6 +347,7 @@ class KeyWalk:
         return False
 
     async def _erase_growth(self, found: _Found) -> None:
+        of_turns = f"{self._prefix}cvt:".encode()
         gone = [
             key
             for key, parts in found
@@ -364,6 +355,7 @@ class KeyWalk:
                 namespace=parts["namespace"],
                 conversation=conversation_mark(parts["namespace"], parts["name"]),
             )
+            and not await self._began_since(of_turns + key[len(of_turns) :])
         ]
         await self._unlink("growth", gone)
 

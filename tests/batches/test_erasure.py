@@ -8,6 +8,8 @@ from typing import Any
 
 import pytest
 
+from cacheserver.erasure.log import Erasure
+from cacheserver.erasure.selectors import Selector
 from tests.batches.house import BatchHouse, item
 from tests.erasure.helpers import echo, found, in_files, in_store, marker, store_of
 
@@ -112,5 +114,28 @@ async def test_a_job_that_waits_is_erased_with_its_namespace(tmp_path: Path) -> 
             await house.parts.eraser.look()
             gone = await house.http.get(f"/v1/jobs/{made.json()['id']}")
             assert gone.status_code == 404
+        finally:
+            await redis.aclose()
+
+
+async def test_what_a_job_asked_before_an_erasure_goes_though_claude_was_called_after_it(
+    tmp_path: Path,
+) -> None:
+    async with BatchHouse.start(tmp_path, claude=echo) as house:
+        eraser = house.parts.eraser
+        await eraser.close()  # its rounds
+        made = await house.job(f"Later: {marker('ann', 'job')}?", namespace="ann", deadline=60)
+        shown = await house.ended(made.json()["id"])
+        path = f"/v1/decisions/{shown['result']['decision_id']}"
+        asked = (await house.http.get(path)).json()
+        assert asked["at"] > asked["received_at"] == shown["created_at"]
+        # As recorded between the two.
+        begun = Erasure("default", Selector("namespace", ("ann",)), shown["created_at"], "admin")
+        await eraser.store.put(begun)
+        assert await eraser.look() == 1
+        assert (await house.http.get(path)).status_code == 404
+        redis = await store_of(tmp_path)
+        try:
+            assert found(await in_store(redis), "ann") == set()
         finally:
             await redis.aclose()

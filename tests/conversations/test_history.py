@@ -14,6 +14,8 @@ import pytest
 from cacheserver.claude import sse
 from cacheserver.core.rules.history import HistoryRules
 from cacheserver.simulated import Directives
+from cacheserver.storage.connection import command
+from cacheserver.storage.recent_changes import Redo
 from tests.house import MODEL, House
 
 
@@ -150,6 +152,30 @@ async def test_another_tenant_never_sees_a_conversation(house: House) -> None:
     assert (await house.http.get(path, headers={"x-api-key": bob})).status_code == 404
     kept = await house.http.get(path, headers={"x-api-key": ann})
     assert kept.json()["messages"][0]["content"] == "A secret."
+
+
+async def test_what_is_deleted_goes_again_after_a_failover_but_not_what_began_since(
+    house: House,
+) -> None:
+    notes: list[Redo] = []
+    redis = house.parts.host.store.redis
+    redis.recent.note = lambda redo, *of: notes.append(redo)  # type: ignore[method-assign]
+    await say(house, "Hello.")
+    (key,) = [one async for one in redis.scan_iter("cs1:cvt:*:t1")]
+    old = {one: await command(redis, "DUMP", one) for one in (key, key + b":size")}
+
+    async def turns() -> int:
+        return len(await house.parts.conversations.turns.load("default", "default", "t1"))
+
+    assert (await house.http.delete("/v1/conversations/t1")).json()["forgotten"]
+    (again,) = notes
+    await say(house, "Hello.")  # byte for byte the same
+    await again()
+    assert await turns() == 2
+    for one, value in old.items():  # as on a replica that lacks what was done since
+        await command(redis, "RESTORE", one, 0, value, "REPLACE")
+    await again()
+    assert await turns() == 0
 
 
 @pytest.mark.parametrize("name", ["", "a b", "x" * 65, "ä"])

@@ -57,6 +57,16 @@ async def money(house: House, key: str) -> Any:
     return shown.json(), used.json()["totals"]
 
 
+async def say(house: House, key: str, talk: str) -> None:
+    body = {"prompt": f"Hello, {talk}.", "conversation": talk, "model": MODEL}
+    said = await house.http.post("/v1/query", json=body, headers={"x-api-key": key})
+    assert said.status_code == 200, said.text
+
+
+async def turns_of(house: House, talk: str) -> int:
+    return len(await house.parts.conversations.turns.load("acme", "default", talk))
+
+
 async def erase(house: House, key: str, selector: Mapping[str, str]) -> dict[str, Any]:
     answer = await house.http.post("/v1/erase", json=selector, headers={"x-api-key": key})
     assert answer.status_code == 200, answer.text
@@ -260,9 +270,10 @@ async def test_a_late_pass_takes_what_was_asked_before_the_erasure_and_nothing_s
     await eraser.close()  # its rounds
     old, under_way, new = "Old?", "Under way? [[sim slow=1.0]]", "New?"
     await house.ask(old, key=key)
+    await say(house, key, "old")
     asking = asyncio.create_task(house.ask(under_way, key=key))
     async with asyncio.timeout(20):
-        while len(house.asked) < 2:  # noqa: ASYNC110
+        while len(house.asked) < 3:  # noqa: ASYNC110
             await asyncio.sleep(0.01)
     # As of a server that is killed now: nothing has been done.
     erasure = await eraser.announce("acme", Selector("namespace", ("default",)), who="admin")
@@ -270,7 +281,13 @@ async def test_a_late_pass_takes_what_was_asked_before_the_erasure_and_nothing_s
     house.clock.ahead_s = 60
     await asking
     assert (await house.ask(new, key=key)).headers["x-cache-entry"]
+    for talk in ("old", "new"):
+        await say(house, key, talk)
+    await house.parts.conversations.history.drain()
     assert await eraser.look() == 1
+    assert [await turns_of(house, talk) for talk in ("old", "new")] == [0, 2]
+    grown = [one async for one in house.parts.host.store.redis.scan_iter(f"{PREFIX}cvg:*")]
+    assert grown == [f"{PREFIX}cvg:4:acme:7:default:new".encode()]
     assert came_from(await house.ask(new, key=key))[0] == "exact"
     for text in (old, under_way):
         assert came_from(await house.ask(text, key=key))[0] == "miss"
@@ -285,16 +302,14 @@ async def test_what_is_carried_out_while_others_are_is_not_carried_out_again(
     listed = await eraser.store.due(house.clock())
     assert listed == [erasure]
     await eraser.carry_out(erasure)
-    talk = {"prompt": "Hello.", "conversation": "talk", "model": MODEL}
-    said = await house.http.post("/v1/query", json=talk, headers={"x-api-key": key})
-    assert said.status_code == 200, said.text
+    await say(house, key, "talk")
 
     async def due(_: float) -> list[Erasure]:
         return listed  # as read before
 
     monkeypatch.setattr(eraser.store, "due", due)
     assert await eraser.look() == 0
-    assert await house.parts.conversations.turns.load("acme", "default", "talk")
+    assert await turns_of(house, "talk") == 2
 
 
 async def test_what_is_stored_before_a_late_pass_over_its_tenant_can_be_opened_after_the_last(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import pytest
 
 from cacheserver.calibration.labels import Labels
@@ -29,7 +31,12 @@ async def held() -> None:
 
 
 async def walked(
-    redis: Connection, prefix: str, selector: Selector, covered: ErasureCover
+    redis: Connection,
+    prefix: str,
+    selector: Selector,
+    covered: ErasureCover,
+    *,
+    until: float = math.inf,
 ) -> KeyWalk:
     walk = KeyWalk(
         redis,
@@ -39,6 +46,7 @@ async def walked(
         covered=covered,
         now=NOW,
         held=held,
+        until=until,
     )
     await walk.collect()
     await walk.run()
@@ -71,8 +79,11 @@ async def test_a_decision_that_is_recorded_during_a_walk_goes_with_its_question(
     assert int(counted[b"requests"]) == 1
 
 
+@pytest.mark.parametrize("until", [math.inf, NOW])
 @pytest.mark.parametrize("by", SELECTORS)
-async def test_labels_go_by_whose_they_are(redis: Connection, prefix: str, by: str) -> None:
+async def test_labels_go_by_whose_they_are(
+    redis: Connection, prefix: str, by: str, until: float
+) -> None:
     labels = Labels(redis, prefix=prefix)
     for tenant in ("acme", "other"):
         for scope in ("s1", "s2"):
@@ -93,7 +104,9 @@ async def test_labels_go_by_whose_they_are(redis: Connection, prefix: str, by: s
         case "namespace":
             covered.scopes = {"s1"}
     gone = {"actor": 120, "entry": 80, "namespace": 120, "tenant": 240}[by]
-    walk = await walked(redis, prefix, SELECTORS[by], covered)
+    early = await walked(redis, prefix, SELECTORS[by], covered, until=NOW / 2)
+    assert early.removed["labels"] == 0  # all were given since
+    walk = await walked(redis, prefix, SELECTORS[by], covered, until=until)
     assert walk.removed["labels"] == gone
     assert walk.unknown == 0
     left = 0

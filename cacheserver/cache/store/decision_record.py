@@ -31,7 +31,7 @@ _SYSTEM_CHARS: Final = 120
 _DETAILS: Final = (
     *("seconds", "kind", "flags", "decision", "asked", "namespace", "declared", "fingerprint"),
     *("scope", "caller", "actor", "usage", "verified", "entry_id", "unstored", "ttl_s"),
-    *("asked_how", "volatile", "embedder", "system"),
+    *("asked_how", "volatile", "embedder", "system", "received_at"),
 )
 _ESTIMATED, _WITHHELD, _SAVING_UNKNOWN, _BILLED = (1 << bit for bit in range(4))
 
@@ -76,6 +76,7 @@ def encode(
             query.volatile,
             embedder,
             None if withheld else _system(query),
+            *(() if query.received_at is None else (query.received_at,)),
         )
     )
     return Details(
@@ -133,6 +134,7 @@ def decode(row: Row, details: bytes) -> dict[str, Any]:
         "asked_how": found["asked_how"],
         "embedder": found["embedder"],
         "system": found.get("system"),
+        "received_at": found.get("received_at", row.at),
         "saved_by_usd": {cause: usd(part) for cause, part in row.saved.items()},
     }
 

@@ -23,7 +23,7 @@ Keys, all under one prefix P, a job's for as long as its results are kept:
     P bt:rows         hash    id -> a row of the ledger that may not be in it yet
     P bt:bytes        hash    a job's id, or ask:<key> -> the bytes it takes; total: all of them
     P bt:kept         zset    the same names by when they end by themselves (ms)
-    P bt:lease        string  the token of the one server that works; P bt:fence counts tokens
+    P bt:lease        string  the token of the one server that works
 
 Every step of the worker's names its token: a server that lost its lease while it was held up
 changes nothing any more.
@@ -210,13 +210,10 @@ return 1
 """
 )
 
-# ARGV: P, '', life ms. Returns the token, '' where another server holds the lease.
+# ARGV: P, '', life ms, a random token. Returns 1, or 0 where another server holds the lease.
 LEASE = """
 local P = ARGV[1]
-if redis.call('EXISTS', P .. 'bt:lease') == 1 then return '' end
-local token = tostring(redis.call('INCR', P .. 'bt:fence'))
-redis.call('SET', P .. 'bt:lease', token, 'PX', ARGV[3])
-return token
+return redis.call('SET', P .. 'bt:lease', ARGV[4], 'NX', 'PX', ARGV[3]) and 1 or 0
 """
 
 # ARGV: P, token, life ms or 0 to release it.

@@ -7,6 +7,7 @@ server that was held up and lost it changes nothing more (`StoreError`, code FEN
 from __future__ import annotations
 
 import hashlib
+import secrets
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, TypeAlias
@@ -103,7 +104,10 @@ class WorkQueue:
             except StoreError:
                 self.token = ""  # lost, or the store is away: another server may have it
                 raise
-        self.token = (await run_script(self._lease, self._prefix, "", life_ms)).decode()
+        # At random: a store that lost its data would give a number twice.
+        token = secrets.token_hex(8)
+        if await run_script(self._lease, self._prefix, "", life_ms, token):
+            self.token = token
         return bool(self.token)
 
     async def give_back(self) -> None:

@@ -293,7 +293,7 @@ async def cache(
         evidence_id=answers.evidence_id,
     )
     flights = Flights(store.redis, peers, metrics, prefix=store.prefix)
-    elsewhere = QuestionsElsewhere(flights, store.sealer)
+    elsewhere = QuestionsElsewhere(flights, store.sealer, embedder_id=answers.embedder_id)
     answers.memories.append(elsewhere.forget)
     service = CacheService(
         entries=answers.entries,

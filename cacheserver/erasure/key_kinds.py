@@ -219,8 +219,7 @@ def _kinds() -> tuple[Kind, ...]:
             ("batch_queue", "sorted set", "bt:ships", "stays", "ids", "until answered"),
             ("webhooks", "sorted set", "bt:hooks", "record", "ids", "until sent"),
             ("ledger_outbox", "hash", "bt:rows", "record", "rows", "until it is in the ledger"),
-            ("job_lease", "string", "bt:lease", "stays", "a number", "seconds"),
-            ("job_fence", "string", "bt:fence", "stays", "a number", "always"),
+            ("job_lease", "string", "bt:lease", "stays", "a random name", "seconds"),
         ),
         *_of(
             "routing",

@@ -79,6 +79,18 @@ async def test_a_server_that_lost_its_lease_changes_nothing(redis: Connection, p
     assert (await jobs.find(job.id)) is not None
 
 
+async def test_a_store_that_lost_its_data_has_no_two_servers_work(
+    redis: Connection, prefix: str
+) -> None:
+    held_up, next_one = WorkQueue(redis, prefix=prefix), WorkQueue(redis, prefix=prefix)
+    assert await held_up.take(60)
+    await redis.delete(*[key async for key in redis.scan_iter(f"{prefix}*")])
+    assert await next_one.take(60)
+    with pytest.raises(StoreError, match="FENCED"):
+        await held_up.take(60)
+    assert not await held_up.take(60)
+
+
 def rows_of(work: WorkQueue, ledger: Ledger, **given: Any) -> PendingRows:
     chosen = {"flush": ledger.flush, "metrics": Metrics(), **given}
     return PendingRows(work, ledger, given_up=lambda: ledger.overflowed, **chosen)
@@ -238,7 +250,7 @@ async def test_everything_of_a_job_dies_with_its_results(redis: Connection, pref
     await work.join(waiter, "k", pool="p", share={"tenant": "acme"}, due=1.0, late=9.0, ask=ask)
     await work.pack("p", "nonce", ["k"], 1.0)
     await work.finish_item(FinishedItem(Waiter(job.id, 1, "same"), "errored", b"{}", "acme"), 1.0)
-    forever = {b"bt:fence", b"bt:pools", b"bt:open", b"bt:late", b"bt:ships"}
+    forever = {b"bt:pools", b"bt:open", b"bt:late", b"bt:ships"}
     forever |= {b"bt:bytes", b"bt:kept"}  # which are swept as jobs come
     keys = [key async for key in redis.scan_iter(f"{prefix}*")]
     kept = {key.removeprefix(prefix.encode()) for key in keys if await redis.ttl(key) == -1}
@@ -248,5 +260,5 @@ async def test_everything_of_a_job_dies_with_its_results(redis: Connection, pref
     assert await work.batches() == []
     assert await jobs.delete("shop", job.id)
     left = {key.removeprefix(prefix.encode()) async for key in redis.scan_iter(f"{prefix}*")}
-    assert left <= {b"bt:fence", b"bt:pools", b"bt:lease", b"bt:bytes"}
+    assert left <= {b"bt:pools", b"bt:lease", b"bt:bytes"}
     assert await redis.hgetall(f"{prefix}bt:bytes") == {b"total": b"0"}

@@ -112,6 +112,17 @@ async def test_what_is_told_holds_no_words(two: list[House]) -> None:
     await first
 
 
+async def test_vectors_of_another_embedder_are_not_compared(two: list[House]) -> None:
+    """As while servers are replaced by ones with another embedder: theirs have other lengths."""
+    one, other = two
+    one.parts.serving.elsewhere._embedder_id = "another"
+    first = asyncio.create_task(one.ask(ASKED))
+    await heard(other)
+    assert came_from(await other.ask(SPELLED))[0] == "miss"
+    assert came_from(await first)[0] == "miss"
+    assert len(one.asked) == 2
+
+
 async def test_tenants_never_wait_for_each_other(two: list[House]) -> None:
     one, other = two
     a, b = await one.key("one"), await one.key("two")

@@ -38,11 +38,15 @@ class Question:
 
 
 class QuestionsElsewhere:
-    """The questions of other servers' calls, by scope, until they land or are forgotten."""
+    """The questions of other servers' calls, by scope, until they land or are forgotten.
 
-    def __init__(self, flights: Flights, sealer: Sealer) -> None:
+    Those of servers with another embedder are left out: their vectors cannot be compared.
+    """
+
+    def __init__(self, flights: Flights, sealer: Sealer, *, embedder_id: str) -> None:
         self._flights = flights
         self._sealer = sealer
+        self._embedder_id = embedder_id
         self._heard: dict[str, str] = {}  # scope by the name of the note, the oldest first
         self._scopes: dict[str, dict[str, Question | None]] = {}  # None: not read yet
         flights.hear(self._asking, self._end, self.forget)
@@ -62,6 +66,7 @@ class QuestionsElsewhere:
                 "text": query.text,
                 "actor": query.actor,
                 "fingerprint": query.fingerprint,
+                "embedder": self._embedder_id,
                 "vector": base64.b64encode(packed).decode(),
             }
         )
@@ -118,8 +123,10 @@ class QuestionsElsewhere:
             del self._scopes[scope]
 
     def _read(self, query: Query, name: str, value: bytes | None) -> Question | None:
-        def question(plain: bytes) -> Question:
-            found = as_object(plain, "text", "actor", "fingerprint", "vector")
+        def question(plain: bytes) -> Question | None:
+            found = as_object(plain, "text", "actor", "fingerprint", "embedder", "vector")
+            if found["embedder"] != self._embedder_id:
+                return None
             packed = base64.b64decode(found["vector"])
             vector = np.frombuffer(packed, np.float16).astype(np.float32)
             return Question(

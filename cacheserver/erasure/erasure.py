@@ -46,6 +46,7 @@ logger = logging.getLogger(__name__)
 
 _ROUND_S: Final = 5.0  # between looks at what is due; an index elsewhere is behind by that
 _WAIT_S: Final = 3_600.0  # between passes while jobs are under way: a day at most
+_CLOCKS_S: Final = 2 * MOST_S  # by which those of two servers may differ
 _AFTER_S: Final = 60.0  # behind the longest call: its answer is settled and written by then
 
 
@@ -213,9 +214,12 @@ class Eraser:
         if whole and not erasure.again:
             await self._sealer.supersede(erasure.tenant, erasure.id)
         covered = ErasureCover(callers=await self._callers(erasure))
-        covered.entries |= await self.store.entries(erasure)
+        await self.store.recall(erasure, covered)
         removed: Counter[str] = Counter()
-        until = erasure.at + MOST_S if late and not erasure.again else math.inf  # as clocks differ
+        until = math.inf
+        if late or erasure.again:
+            called = self._after_s if erasure.again else 0.0  # for what calls under way then leave
+            until = erasure.at + called + _CLOCKS_S
         if not erasure.again:
             removed["answers"] = await self._erase_entries(erasure, covered, until)
         walk = KeyWalk(
@@ -232,7 +236,7 @@ class Eraser:
             sealer=self._sealer,
         )
         await walk.collect()
-        await self.store.keep_entries(erasure, covered.entries)
+        await self.store.keep(erasure, covered)
         await walk.run()
         if walk.unknown:
             self._metrics.dropped("erasure-unknown-keys", walk.unknown)
@@ -299,7 +303,7 @@ class Eraser:
         """Collect the entries' ids, then purge them. What was stored later than `until` stays."""
         entries, tenant, selector = self._semantic.entries, erasure.tenant, erasure.selector
         await self._learn(entries, erasure, covered, until)
-        await self.store.keep_entries(erasure, covered.entries)  # survives a crash
+        await self.store.keep(erasure, covered)  # survives a crash
         gone = 0
         if selector.kind == "entry_id":
             gone += await entries.purge_id(tenant, selector.values[0])

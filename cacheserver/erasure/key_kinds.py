@@ -347,7 +347,7 @@ def _kinds() -> tuple[Kind, ...]:
         *_of(
             "erasure",
             ("erasures", "hash", "er:todo", "stays", "names or digests", "until the second pass"),
-            ("erasure_entries", "set", "er:ids:<id>", "stays", "ids", "two hours"),
+            ("erasure_entries", "set", "er:ids:<id>", "stays", "ids, digests", "two hours"),
             ("erasure_passes", "string", "er:passed:<id>", "stays", "a number", "ten minutes"),
             ("erasure_count", "string", "er:count", "stays", "a number", "always"),
             ("erasure_log", "stream", "er:log:T", "stays", "who, when, counts", "the last 1,000"),

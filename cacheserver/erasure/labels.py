@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from typing import Any, Final
+from typing import Final, NamedTuple
 
 import orjson
 
@@ -20,7 +20,7 @@ _REMOVED: Final = 50  # of one script: 5 ms, for a stream is searched for each
 
 
 class ErasedLabels:
-    """Eraser of covered labels. Those given after `until` (Unix s) stay."""
+    """Eraser of covered labels. Of those given after `until` (Unix s) only ones of an entry go."""
 
     def __init__(
         self,
@@ -46,10 +46,16 @@ class ErasedLabels:
         whole = self._selector.kind == "tenant" or (by_namespace and scope in self._covered.scopes)
         labels = [] if whole and not bounded else await self._labels(key)
         # A scope is of one namespace, which labels of earlier versions do not name.
-        whole |= by_namespace and scope != SHADOW and any(covered for _, covered in labels)
+        whole |= by_namespace and scope != SHADOW and any(map(self._covers, labels))
         if whole and not bounded:
             return await self._remove(scope)
-        ids, gone = [id for id, covered in labels if covered or whole], 0
+        ids = [
+            one.id
+            for one in labels
+            if one.entry in self._covered.entries
+            or (one.given_at <= self._until and (whole or self._covers(one)))
+        ]
+        gone = 0
         for start in range(0, len(ids), _REMOVED):
             gone += await self._remove(scope, *ids[start : start + _REMOVED])
         return gone
@@ -59,20 +65,31 @@ class ErasedLabels:
         named = (self._prefix, tenant_key(self._tenant), scope)
         return int(await run_script(self._unlabel, *named, *ids))
 
-    async def _labels(self, key: bytes) -> list[tuple[bytes, bool]]:
-        """Return the ids of labels, and whether each is covered by what it says."""
-        labels, start = list[tuple[bytes, bool]](), b"-"
-        end = "+" if math.isinf(self._until) else str(int(self._until * 1000))
-        while page := await command(self._redis, "XRANGE", key, start, end, "COUNT", _READ):
-            labels += [(id, self._covers(orjson.loads(row[b"l"]))) for id, row in page]
+    async def _labels(self, key: bytes) -> list[_Label]:
+        labels, start = list[_Label](), b"-"
+        while page := await command(self._redis, "XRANGE", key, start, "+", "COUNT", _READ):
+            for id, fields in page:
+                row = orjson.loads(fields[b"l"])
+                evidence = row.get("evidence")
+                entry = evidence.get("entry") if isinstance(evidence, Mapping) else None
+                labels.append(_Label(id, row.get("caller"), entry, row.get("namespace")))
             start = b"(" + page[-1][0]
         return labels
 
-    def _covers(self, row: Mapping[str, Any]) -> bool:
-        evidence = row.get("evidence") or {}
-        entry_id = evidence.get("entry") if isinstance(evidence, Mapping) else None
+    def _covers(self, label: _Label) -> bool:
         return (
-            row.get("caller") in self._covered.callers
-            or entry_id in self._covered.entries
-            or self._selector.covers(namespace=row.get("namespace"))
+            label.caller in self._covered.callers
+            or label.entry in self._covered.entries
+            or self._selector.covers(namespace=label.namespace)
         )
+
+
+class _Label(NamedTuple):
+    id: bytes  # of a stream: milliseconds, and a number
+    caller: str | None
+    entry: str | None
+    namespace: str | None
+
+    @property
+    def given_at(self) -> float:
+        return int(self.id.partition(b"-")[0]) / 1_000

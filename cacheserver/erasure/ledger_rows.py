@@ -36,7 +36,7 @@ class Names:
 
     def cover(self, row: Row) -> bool:
         """Return whether the request of a row is covered, by a name of it or as it is known."""
-        if row.tenant != self.tenant or row.at > self.at:
+        if row.tenant != self.tenant or self._since(row):
             return False
         kind, values = self.selector.kind, self.selector.values
         tagged = kind == "tag" and not set(values).isdisjoint(row.tags)
@@ -45,7 +45,7 @@ class Names:
 
     def without(self, row: Row) -> Row:
         """Return the row without covered names; the same row if there are none."""
-        if row.tenant != self.tenant or row.at > self.at:
+        if row.tenant != self.tenant or self._since(row):
             return row
         kind, values = self.selector.kind, self.selector.values
         if kind == "tenant":
@@ -57,6 +57,9 @@ class Names:
         if kind == "conversation" and row.conversation in values:
             return replace(row, conversation=None)
         return row
+
+    def _since(self, row: Row) -> bool:
+        return row.at > self.at and row.id not in self.decisions
 
     @property
     def by_name(self) -> bool:

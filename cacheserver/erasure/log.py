@@ -13,7 +13,7 @@ method raises `StoreError`.
 from __future__ import annotations
 
 import secrets
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any, Final
@@ -23,6 +23,7 @@ import orjson
 from cacheserver.cache.store.entries import MARKER_S
 from cacheserver.core.errors import NotReplicated, StoreError
 from cacheserver.erasure import scripts
+from cacheserver.erasure.cover import ErasureCover
 from cacheserver.erasure.purge_groups import groups
 from cacheserver.erasure.selectors import Selector
 from cacheserver.peers.work_lease import WorkLease
@@ -135,16 +136,24 @@ class Erasures:
         del self._leases[erasure.id]
         await lease.give_back()
 
-    async def keep_entries(self, erasure: Erasure, ids: Iterable[str]) -> None:
-        """Store the ids of the erased entries for later passes."""
-        names, key = list(ids), self._ids(erasure)
-        for start in range(0, len(names), _AT_ONCE):
-            await command(self._redis, "SADD", key, *names[start : start + _AT_ONCE])
-        if names:
-            await command(self._redis, "EXPIRE", key, _IDS_S)
+    async def keep(self, erasure: Erasure, covered: ErasureCover) -> None:
+        """Store for later passes what is known of the erased entries, before they are gone."""
+        names, key = covered.kept(), self._ids(erasure)
 
-    async def entries(self, erasure: Erasure) -> set[str]:
-        return {id.decode() for id in await command(self._redis, "SMEMBERS", self._ids(erasure))}
+        async def add() -> None:
+            for start in range(0, len(names), _AT_ONCE):
+                await command(self._redis, "SADD", key, *names[start : start + _AT_ONCE])
+            if names:
+                await command(self._redis, "EXPIRE", key, _IDS_S)
+
+        if covered.answers:  # of few entries: their removal may be made again before the pass is
+            self._redis.recent.note(add)
+        await add()
+
+    async def recall(self, erasure: Erasure, covered: ErasureCover) -> None:
+        """Add what earlier passes have stored."""
+        members = await command(self._redis, "SMEMBERS", self._ids(erasure))
+        covered.learn(one.decode() for one in members)
 
     async def count(self) -> int:
         """Return the number of erasures so far."""

@@ -7,7 +7,7 @@ the erasure is not covered.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass
 from typing import Any, Literal, TypeAlias, get_args
 
@@ -91,17 +91,17 @@ def read(fields: Mapping[str, Any], tenant: Tenant) -> Selector:
             return Selector(kind, (controls.name(kind, value),))
 
 
-def asked_since(record: Mapping[str, Any], at: float) -> bool:
-    """Return whether what a decision answers was asked after `at`. What a job asks came with it."""
-    return float(record.get("received_at", record["at"])) > at
+def covers_decision(
+    selector: Selector, record: Mapping[str, Any], entries: Set[str], *, at: float
+) -> bool:
+    """Return whether a decision's record is covered.
 
-
-def covers_decision(selector: Selector, record: Mapping[str, Any], entries: Iterable[str]) -> bool:
-    """Return True if a decision's record is covered: by its marks, or by the entry it is about.
-
-    Whoever was served an erased answer asked what it answers, mostly in the same words.
+    By its marks, if it was asked until `at` (Unix s; what a job asks came with it). By the entry it
+    is about at any time: whoever was served it asked what it answers, mostly in the same words.
     """
-    return record.get("entry_id") in set(entries) or selector.covers(
+    if record.get("entry_id") in entries:
+        return True
+    return float(record.get("received_at", record["at"])) <= at and selector.covers(
         namespace=record.get("namespace"),
         tags=record.get("tags") or (),
         actor=record.get("actor"),

@@ -19,7 +19,7 @@ from cacheserver.calibration.review import review_store
 from cacheserver.conversations import turns
 from cacheserver.core.types import Tenant
 from cacheserver.erasure import selectors
-from cacheserver.erasure.cover import ErasureCover
+from cacheserver.erasure.cover import ErasureCover, digest
 from cacheserver.erasure.jobs import ErasedJobs
 from cacheserver.erasure.key_kinds import REGISTRY, Kind
 from cacheserver.erasure.labels import ErasedLabels
@@ -44,6 +44,7 @@ _AGAIN_WHOLE: Final = _AGAIN | {
     *("families", "family_lists", "repeats", "prefixes", "prefix_lists", "labels"),
     *("prompt_versions", "version_lists", "version_namespaces"),
 }
+_LABEL_LISTS: Final = {"label_windows", "label_sizes"}
 _Found: TypeAlias = list[tuple[bytes, Mapping[str, str]]]  # keys and their parts
 _Step: TypeAlias = Callable[[_Found], Awaitable[None]]
 
@@ -129,9 +130,7 @@ class KeyWalk:
         async for page in scan_keys(self._redis, start):
             ids = [key[len(start.encode()) :].decode() for key in page]
             for _, record in await self._decisions(list(zip(page, ids, strict=True))):
-                if record is None or selectors.asked_since(record, self._erasure.at):
-                    continue
-                if selectors.covers_decision(self._selector, record, self._covered.entries):
+                if record is not None and self._covers_decision(record):
                     self._covered.decisions.add(record["id"])
                     self._covered.scopes.add(record["scope"])
                     if record["outcome"] == "miss" and record.get("entry_id"):
@@ -162,6 +161,8 @@ class KeyWalk:
 
     async def _step(self, kind: Kind, found: _Found) -> None:
         whole = self._selector.kind == "tenant"
+        if kind.name in _LABEL_LISTS and not math.isinf(self._until):
+            return  # they are kept in step with the labels
         if kind.how == "always" or (kind.how == "tenant" and whole):
             await self._unlink(kind.name, [key for key, _ in found])
         elif kind.how == "record" and kind.name in self.steps:
@@ -192,6 +193,10 @@ class KeyWalk:
     ) -> list[tuple[bytes, Any | None]]:
         return await decision_log.read(self._redis, self._sealer, self._tenant, named)
 
+    def _covers_decision(self, record: Mapping[str, Any]) -> bool:
+        entries, at = self._covered.entries, self._erasure.at
+        return selectors.covers_decision(self._selector, record, entries, at=at)
+
     async def _erase_decisions(self, found: _Found) -> None:
         """Delete covered decisions; in others remove quoted questions of erased entries."""
         gone, left = [], []
@@ -199,10 +204,7 @@ class KeyWalk:
             if record is None:  # unreadable: treated as covered
                 gone.append(key)
                 continue
-            if selectors.asked_since(record, self._erasure.at):
-                continue
-            entries = self._covered.entries
-            if selectors.covers_decision(self._selector, record, entries):
+            if self._covers_decision(record):
                 gone.append(key)
                 self._covered.decisions.add(record["id"])
             elif quoted := selectors.quoted(record):
@@ -307,15 +309,13 @@ class KeyWalk:
 
     async def _erase_turns(self, found: _Found) -> None:
         for key, parts in found:
-            if await self._began_since(key):
-                continue
             marks = await command(self._redis, "HKEYS", key + b":size")
             values = [mark[1:].decode() for mark in marks if mark.startswith(b"=")]
             namespace = parts["namespace"]
             mark = conversation_mark(namespace, parts["name"])
             tags = [one for one in values if not one.startswith("@")]
             actors = [one[1:] for one in values if one.startswith("@")]
-            covered = any(
+            covered = not await self._began_since(key) and any(
                 self._selector.covers(
                     namespace=namespace, tags=tags, actor=actor, conversation=mark
                 )
@@ -342,7 +342,7 @@ class KeyWalk:
         await self._sealer.know(stored)
         for sealed in stored:
             turn = self._sealer.read(turns.KIND, self._tenant, name, sealed, as_object)
-            if turn is None or turn.get("content") in self._covered.answers:
+            if turn is None or digest(turn.get("content")) in self._covered.answers:
                 return True
         return False
 

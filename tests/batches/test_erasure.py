@@ -10,6 +10,8 @@ import pytest
 
 from cacheserver.erasure.log import Erasure
 from cacheserver.erasure.selectors import Selector
+from cacheserver.storage import stored_row
+from cacheserver.storage.connection import command
 from tests.batches.house import BatchHouse, item
 from tests.erasure.helpers import echo, found, in_files, in_store, marker, store_of
 
@@ -124,18 +126,25 @@ async def test_what_a_job_asked_before_an_erasure_goes_though_claude_was_called_
     async with BatchHouse.start(tmp_path, claude=echo) as house:
         eraser = house.parts.eraser
         await eraser.close()  # its rounds
-        made = await house.job(f"Later: {marker('ann', 'job')}?", namespace="ann", deadline=60)
+        text = f"Later: {marker('ann', 'job')}?"
+        made = await house.job(text, namespace="ann", deadline=60, tags=["ann"])
         shown = await house.ended(made.json()["id"])
         path = f"/v1/decisions/{shown['result']['decision_id']}"
         asked = (await house.http.get(path)).json()
         assert asked["at"] > asked["received_at"] == shown["created_at"]
         # As recorded between the two.
-        begun = Erasure("default", Selector("namespace", ("ann",)), shown["created_at"], "admin")
+        await house.parts.ledger.flush()
+        begun = Erasure("default", Selector("tag", ("ann",)), shown["created_at"], "admin")
         await eraser.store.put(begun)
         assert await eraser.look() == 1
         assert (await house.http.get(path)).status_code == 404
         redis = await store_of(tmp_path)
         try:
             assert found(await in_store(redis), "ann") == set()
+            (key,) = [one async for one in redis.scan_iter("cs1:lr:*")]
+            ((id, packed),) = (await command(redis, "HGETALL", key)).items()
+            row = stored_row.decode(id.decode(), stored_row.parted(packed).row)
+            assert row is not None
+            assert row.tags == ()
         finally:
             await redis.aclose()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import secrets
 from collections.abc import AsyncIterator, Mapping
 from pathlib import Path
@@ -12,6 +13,7 @@ import pytest
 
 from cacheserver.core.types import Tenant
 from cacheserver.embedded.process import find_server
+from cacheserver.erasure.cover import ErasureCover
 from cacheserver.erasure.key_kinds import REGISTRY
 from cacheserver.erasure.log import Erasure
 from cacheserver.erasure.selectors import Selector, read
@@ -57,10 +59,12 @@ async def money(house: House, key: str) -> Any:
     return shown.json(), used.json()["totals"]
 
 
-async def say(house: House, key: str, talk: str) -> None:
-    body = {"prompt": f"Hello, {talk}.", "conversation": talk, "model": MODEL}
+async def say(house: House, key: str, talk: str, prompt: str | None = None) -> str:
+    """Ask in a conversation; return the id of the answer."""
+    body = {"prompt": prompt or f"Hello, {talk}.", "conversation": talk, "model": MODEL}
     said = await house.http.post("/v1/query", json=body, headers={"x-api-key": key})
     assert said.status_code == 200, said.text
+    return said.headers["x-cache-entry"]
 
 
 async def turns_of(house: House, talk: str) -> int:
@@ -291,6 +295,41 @@ async def test_a_late_pass_takes_what_was_asked_before_the_erasure_and_nothing_s
     assert came_from(await house.ask(new, key=key))[0] == "exact"
     for text in (old, under_way):
         assert came_from(await house.ask(text, key=key))[0] == "miss"
+
+
+async def test_a_late_pass_takes_all_that_quotes_an_erased_answer(house: House) -> None:
+    key, eraser = await house.key("acme"), house.parts.eraser
+    await eraser.close()  # its rounds
+    entry = await say(house, key, "old", "Hello.")
+    erasure = await eraser.announce("acme", Selector("entry_id", (entry,)), who="admin")
+    await eraser.store.let_go(erasure)
+    house.clock.ahead_s = 60  # nothing has been done: it is still served
+    assert await say(house, key, "new", "Hello.") == entry
+    for about in (entry, "1" * 32):
+        await house.parts.labels.add("acme", "s1", {"caller": "x", "evidence": {"entry": about}})
+    await house.parts.decision_log.flush()
+    # As of a server that is killed when the answer is gone, and all that says what it was.
+    await eraser._erase_entries(erasure, ErasureCover(), math.inf)
+    assert await eraser.look() == 1
+    assert [await turns_of(house, talk) for talk in ("old", "new")] == [0, 0]
+    ((_, kept),) = await house.parts.labels.window("acme", "s1")
+    assert kept["evidence"]["entry"] == "1" * 32
+    decisions = [one async for one in house.parts.host.store.redis.scan_iter(f"{PREFIX}d:*")]
+    assert decisions == []
+
+
+async def test_the_last_pass_of_a_late_erasure_spares_what_was_learned_long_since(
+    house: House,
+) -> None:
+    await house.key("acme")
+    eraser = house.parts.eraser
+    await eraser.close()  # its rounds
+    begun = Erasure("acme", Selector("tenant", ("acme",)), house.clock() - 7_200, "admin")
+    await eraser.store.put(begun)
+    await house.parts.labels.add("acme", "s1", {"caller": "x", "evidence": {}})
+    assert [await eraser.look() for _ in range(3)] == [1, 1, 0]
+    assert len(await house.parts.labels.window("acme", "s1")) == 1
+    assert await house.parts.labels.scopes("acme") == ["s1"]
 
 
 async def test_what_is_carried_out_while_others_are_is_not_carried_out_again(

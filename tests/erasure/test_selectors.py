@@ -95,10 +95,14 @@ def test_a_record_is_covered_by_the_entry_it_is_about_and_quotes_others() -> Non
         "question": "one",
         "candidates": [{"entry": "e1", "question": "one"}, {"entry": "e2", "question": "two"}],
     }
-    record = {"entry_id": "e3", "namespace": "n", "decision": shown}
+    record = {"entry_id": "e3", "namespace": "n", "decision": shown, "at": 2.0}
     nobody = Selector("entry_id", ("e3",))
-    assert selectors.covers_decision(nobody, record, {"e3"})
-    assert not selectors.covers_decision(nobody, record, {"e1"})
+    assert selectors.covers_decision(nobody, record, {"e3"}, at=1.0)
+    assert not selectors.covers_decision(nobody, record, {"e1"}, at=2.0)
+    space = Selector("namespace", ("n",))
+    assert selectors.covers_decision(space, record, set(), at=2.0)
+    assert not selectors.covers_decision(space, record, set(), at=1.0)
+    assert selectors.covers_decision(space, record | {"received_at": 1.0}, set(), at=1.0)
     assert sorted(selectors.quoted(record)) == ["e1", "e1", "e2"]
     bare = selectors.unquoted(record, {"e1"})["decision"]
     assert bare["question"] is None

@@ -34,11 +34,15 @@ local next = redis.call('ZRANGE', KEYS[2], 0, 0, 'WITHSCORES')
 return {#due, next[2] or ''}
 """
 
-# KEYS: register. ARGV: segment, when its first expires. It is listed from then on.
+# KEYS: register, counts. ARGV: segment, when its first expires, scope, its number of segments. The
+# segment is listed from then on, and the number never falls: a slower server may know of fewer.
 REGISTER = """
 local score = tonumber(redis.call('ZSCORE', KEYS[1], ARGV[1]) or '-1')
 if score < 0 or tonumber(ARGV[2]) < score then
   redis.call('ZADD', KEYS[1], ARGV[2], ARGV[1])
+end
+if tonumber(ARGV[4]) > tonumber(redis.call('HGET', KEYS[2], ARGV[3]) or '1') then
+  redis.call('HSET', KEYS[2], ARGV[3], ARGV[4])
 end
 return 1
 """

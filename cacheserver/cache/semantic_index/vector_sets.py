@@ -279,7 +279,7 @@ class VectorSets:
             await self._open_segment(scope, known)
         segment = Segment(scope, known.open)
         for number in range(known.count):  # a scope with several is rare, and large
-            if number != known.open:
+            if number != segment.number:
                 await self._drop(Segment(scope, number), [name])
         await self._register(segment, known, expires_at)
         key, deadlines = self._keys.vectors(segment), self._keys.deadlines(segment)
@@ -294,29 +294,36 @@ class VectorSets:
                 ("VCARD", key),
             ],
         )
-        known.is_full = int(size) >= self._most
+        if known.open == segment.number:
+            known.is_full = int(size) >= self._most
         self._vectors += int(is_new)
 
     async def _open_segment(self, scope: str, known: _Scope) -> None:
-        """Add to the emptiest segment that has room, or to a new one."""
+        """Add to the emptiest segment that has room, or to a new one.
+
+        Others learn of a new one with its entry in the register.
+        """
         sizes = [await self._walk.size(Segment(scope, n)) for n in range(known.count)]
+        if not known.is_full:
+            return  # another addition has opened one meanwhile
         least = min(sizes)
         if least < self._most * 3 // 4:  # else it would be full again at once
             known.open = sizes.index(least)
         else:
             known.open, known.count = known.count, known.count + 1
-            key = self._keys.counts(shard_of(scope))
-            await self._server.run(key, "HSET", key, scope, known.count)
         known.is_full, known.registered_at, known.due = False, -math.inf, math.inf
 
     async def _register(self, segment: Segment, known: _Scope, expires_at: float) -> None:
-        """List a segment for sweeps, before anything is in it."""
-        now = self._monotonic()
-        if now - known.registered_at < _REGISTERED_S and expires_at >= known.due:
+        """List a segment for sweeps and searches, before anything is in it."""
+        now, is_open = self._monotonic(), known.open == segment.number
+        if is_open and now - known.registered_at < _REGISTERED_S and expires_at >= known.due:
             return
-        key = self._keys.register(shard_of(segment.scope))
-        await self._run_script(scripts.REGISTER, [key], segment.member, expires_at)
-        known.due, known.registered_at = min(known.due, expires_at), now
+        shard = shard_of(segment.scope)
+        keys = [self._keys.register(shard), self._keys.counts(shard)]
+        words = (segment.member, expires_at, segment.scope, known.count)
+        await self._run_script(scripts.REGISTER, keys, *words)
+        if known.open == segment.number:  # else another was opened meanwhile, and is not listed
+            known.due, known.registered_at = min(known.due, expires_at), now
 
     async def _learned(self, scope: str) -> _Scope:
         """Return what is known of a scope, read again after a while."""
@@ -331,6 +338,8 @@ class VectorSets:
             if count > known.count:
                 known.open, known.registered_at = count - 1, -math.inf
                 known.due, known.is_full = math.inf, False
+            elif count < known.count:  # lost by a failover: the next addition writes it again
+                known.registered_at = -math.inf
             known.count, known.learned_at = max(count, known.count), self._monotonic()
         return known
 

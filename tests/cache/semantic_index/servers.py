@@ -8,7 +8,7 @@ from pathlib import Path
 
 from cacheserver.cache.semantic_index.faiss_index import FaissIndex
 from cacheserver.cache.semantic_index.port import SemanticIndex
-from cacheserver.cache.semantic_index.server import open_server
+from cacheserver.cache.semantic_index.server import IndexServer, open_server
 from cacheserver.cache.semantic_index.vector_sets import VectorSets
 from tests.redis_clusters import redis8
 from tests.redis_servers import serving
@@ -34,9 +34,11 @@ def one_redis8() -> Iterator[str]:
         yield url
 
 
-def sets(url: str, prefix: str, clock: Clock, *, dim: int = DIM, most: int = 10_000) -> VectorSets:
+def sets(
+    at: str | IndexServer, prefix: str, clock: Clock, *, dim: int = DIM, most: int = 10_000
+) -> VectorSets:
     return VectorSets(
-        open_server(url),
+        open_server(at) if isinstance(at, str) else at,
         prefix=prefix,
         dim=dim,
         embedder_id=EMBEDDER,

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 
-from cacheserver.cache.semantic_index.keys import Keys, Segment, mark_of
-from cacheserver.cache.semantic_index.server import ClusterServer, open_server
+from cacheserver.cache.semantic_index.keys import Keys, Segment, mark_of, shard_of
+from cacheserver.cache.semantic_index.server import ClusterServer, OneServer, Word, open_server
 from cacheserver.core.errors import SettingsError, StoreError
 from cacheserver.embedded.process import find_server
 from tests.cache.semantic_index.servers import DIM, EMBEDDER, Clock, name, one_redis8, sets
@@ -52,6 +53,108 @@ async def test_a_large_scope_has_several_sets_that_another_server_finds(
     await one.add(name(41), "s", ROWS[41], 9_000.0)
     assert await run(keys.vectors(Segment("s", 0)), "VCARD", keys.vectors(Segment("s", 0))) == 1
     await asyncio.gather(one.close(), other.close())
+
+
+class CutOff(OneServer):
+    """A server that cannot be reached while commands to some keys are `lost`."""
+
+    lost = "none"
+
+    async def run(self, key: str, *words: Word) -> Any:
+        if self.lost in key:
+            raise StoreError("cut off")
+        return await super().run(key, *words)
+
+
+class Gate:
+    def __init__(self) -> None:
+        self.met, self.open = asyncio.Event(), asyncio.Event()
+
+
+class Held(OneServer):
+    """A server whose next script of a key can be made to wait."""
+
+    def __init__(self, url: str) -> None:
+        super().__init__(url)
+        self._gates = dict[str, Gate]()
+
+    def hold(self, key: str) -> Gate:
+        return self._gates.setdefault(key, Gate())
+
+    async def run(self, key: str, *words: Word) -> Any:
+        if words[0] == "EVAL" and (gate := self._gates.pop(key, None)) is not None:
+            gate.met.set()
+            await gate.open.wait()
+        return await super().run(key, *words)
+
+
+async def test_a_new_set_of_a_scope_that_could_not_be_listed_is_listed_later(
+    url: str, prefix: str
+) -> None:
+    clock = Clock()
+    server = CutOff(url)
+    index, other = sets(server, prefix, clock, most=8), sets(url, prefix, clock, most=8)
+    for n in range(8):
+        await index.add(name(n), "s", ROWS[n], 9_000.0)
+    server.lost = f"{{{mark_of(EMBEDDER)}:r"  # what lists the sets
+    with pytest.raises(StoreError):
+        await index.add(name(8), "s", ROWS[8], 9_000.0)
+    server.lost = "none"
+    await index.add(name(9), "s", ROWS[9], 9_000.0)
+    assert [m.id for m in await other.search("s", ROWS[9], 1, 0.0)] == [name(9)]
+    assert await other.remove(name(9), "s")
+    assert await index.names() == {name(n) for n in range(8)}
+    await asyncio.gather(index.close(), other.close())
+
+
+async def test_the_number_of_sets_that_a_failover_lost_is_written_again(
+    url: str, prefix: str
+) -> None:
+    clock = Clock()
+    index, other = sets(url, prefix, clock, most=8), sets(url, prefix, clock, most=8)
+    for n in range(9):
+        await index.add(name(n), "s", ROWS[n], 9_000.0)
+    lost = index._keys.register(shard_of("s")), index._keys.counts(shard_of("s"))
+    await index._server.run(lost[0], "DEL", *lost)
+    clock.now += 6  # what it knows of the scope is read again
+    await index.add(name(9), "s", ROWS[9], 9_000.0)
+    assert [m.id for m in await other.search("s", ROWS[8], 1, 0.0)] == [name(8)]
+    assert {name(8), name(9)} <= await other.names()
+    await asyncio.gather(index.close(), other.close())
+
+
+async def test_additions_at_the_same_time_open_one_new_set(url: str, prefix: str) -> None:
+    index = sets(url, prefix, Clock(), most=8)
+    for n in range(8):
+        await index.add(name(n), "s", ROWS[n], 9_000.0)
+    await asyncio.gather(*(index.add(name(n), "s", ROWS[n], 9_000.0) for n in range(8, 28)))
+    counts = index._keys.counts(shard_of("s"))
+    assert await index._server.run(counts, "HGET", counts, "s") == b"2"
+    await index.close()
+
+
+async def test_a_set_is_listed_though_the_one_before_it_is_listed_meanwhile(
+    url: str, prefix: str
+) -> None:
+    server = Held(url)
+    index = sets(server, prefix, Clock(), most=8)
+    for n in range(7):
+        await index.add(name(n), "s", ROWS[n], 9_000.0)
+    register, first = index._keys.register(shard_of("s")), index._keys.vectors(Segment("s", 0))
+    listing = server.hold(register)
+    early = asyncio.ensure_future(index.add(name(7), "s", ROWS[7], 8_000.0))
+    await listing.met.wait()
+    await index.add(name(8), "s", ROWS[8], 9_000.0)  # the first set is full
+    removing = server.hold(first)
+    last = asyncio.ensure_future(index.add(name(9), "s", ROWS[9], 9_000.0))
+    await removing.met.wait()  # it has opened the second
+    listing.open.set()
+    await early
+    removing.open.set()
+    await last
+    listed = await server.run(register, "ZRANGE", register, 0, -1)
+    assert sorted(listed) == [b"0:s", b"1:s"]
+    await index.close()
 
 
 async def test_a_cluster_is_left_though_the_closing_is_cancelled(nodes: Nodes, prefix: str) -> None:

@@ -23,7 +23,7 @@ class IndexOptions:
 
     kind: IndexKind = "faiss"
     url: str | None = field(default=None, repr=False)  # may contain a password
-    most: int = 1_000_000  # vectors in one set
+    most: int = 150_000  # vectors in one set
     wait_s: float = 0.25  # how long a search may take
 
 

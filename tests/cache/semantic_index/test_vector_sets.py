@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterator
+from inspect import signature
 from typing import Any
 
 import pytest
 
+from cacheserver.cache.semantic_index.build import IndexOptions
 from cacheserver.cache.semantic_index.keys import Keys, Segment, mark_of, shard_of
 from cacheserver.cache.semantic_index.server import ClusterServer, OneServer, Word, open_server
+from cacheserver.cache.semantic_index.vector_sets import VectorSets
+from cacheserver.config.store_settings import StoreSettings
 from cacheserver.core.errors import SettingsError, StoreError
 from cacheserver.embedded.process import find_server
 from tests.cache.semantic_index.servers import DIM, EMBEDDER, Clock, name, one_redis8, sets
@@ -64,6 +68,29 @@ class CutOff(OneServer):
         if self.lost in key:
             raise StoreError("cut off")
         return await super().run(key, *words)
+
+
+async def test_a_set_that_is_larger_than_the_limit_by_now_gets_a_second_one(
+    url: str, prefix: str
+) -> None:
+    clock = Clock()
+    old, index = sets(url, prefix, clock, most=40), sets(url, prefix, clock, most=8)
+    for n in range(20):
+        await old.add(name(n), "s", ROWS[n], 9_000.0)
+    for n in range(20, 26):
+        await index.add(name(n), "s", ROWS[n], 9_000.0)
+    sizes = [await index._walk.size(Segment("s", number)) for number in range(3)]
+    assert sizes == [21, 5, 0]  # it learns the size from what it adds
+    for n in range(26):
+        assert [m.id for m in await index.search("s", ROWS[n], 1, 0.0)] == [name(n)]
+    await asyncio.gather(old.close(), index.close())
+
+
+def test_a_set_is_no_larger_than_was_measured_to_find_the_nearest() -> None:
+    """docs/scaling.md: 155,000 with a recall@1 of 0.99, a million with 0.883."""
+    default = StoreSettings.model_fields["index_scope_vectors"].default
+    assert default == IndexOptions().most <= 155_000
+    assert signature(VectorSets).parameters["most"].default == default
 
 
 class Gate:

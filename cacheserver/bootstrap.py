@@ -108,7 +108,8 @@ async def build(
         changes = await start(live.build(store, others, settings, pricer, metrics, clock))
         settings, follow = changes.settings.current, changes.settings.listen
         should = agreement.should_agree(settings, embedder=embedder.embedder.id)
-        about = About(installed_version(), clock(), must, should)
+        # Said before the index is opened: the last server to move away would delete it.
+        about = About(installed_version(), clock(), must, should, indexes=[settings.index])
         roster = await start(peers.roster(store, others, about, metrics.swallowed))
         follow(lambda now: roster.says(agreement.should_agree(now, embedder=embedder.embedder.id)))
         options = kernel.cache_options(settings, worker=worker)

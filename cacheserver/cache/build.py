@@ -225,7 +225,8 @@ async def answers(
             indexes.make,
             metrics,
             has_leftovers=indexes.has_leftovers,
-            is_used=partial(roster.others_say, "CACHESERVER_INDEX"),
+            says=roster.use,
+            is_used=roster.others_use,
         )
         move.want(options.index.kind)
         await reembedding.prepare()

@@ -34,7 +34,8 @@ class About:
     """Entry of the roster: what a server says of itself. `since` is Unix seconds, by its clock.
 
     `must` and `should` are settings by name, as text without secrets: a server that differs in the
-    first does not start, one that differs in the second is shown.
+    first does not start, one that differs in the second is shown. `indexes` are the kinds of index
+    that it searches or fills: while it moves, not what its settings say.
     """
 
     version: str
@@ -43,6 +44,7 @@ class About:
     should: Mapping[str, str] = field(default_factory=dict)
     host: str = field(default_factory=socket.gethostname)
     pid: int = field(default_factory=os.getpid)
+    indexes: Sequence[str] = field(default_factory=list)
 
     @property
     def place(self) -> str:
@@ -183,12 +185,20 @@ class Roster:
         """Return the servers that hold a lease, by name. Raises `StoreError`."""
         return await live_servers(self._redis, self._prefix)
 
-    async def others_say(self, setting: str, value: str) -> bool:
-        """Return whether another live server has that value. Raises `StoreError`."""
+    async def use(self, indexes: Sequence[str]) -> None:
+        """Say which indexes this server uses; the others can read it now. Raises `StoreError`."""
+        self.about = replace(self.about, indexes=list(indexes))
+        await self._enter()
+
+    async def others_use(self, index: str) -> bool:
+        """Return whether another live server uses an index, or does not say. Raises `StoreError`.
+
+        Of servers that first `use` another one and then ask, at least the last gets False.
+        """
         return any(
-            one.about.should.get(setting) == value
+            one.about is None or index in one.about.indexes
             for one in await self.servers()
-            if one.about is not None and one.name != self.name
+            if one.name != self.name
         )
 
     async def _enter(self) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from typing import Any
 
@@ -188,6 +188,43 @@ async def test_what_is_stored_during_a_move_is_in_both(
         await kind_becomes(house, "vector-sets")
         assert await outcome(house, "how do i close my account") == "semantic"
         assert await outcome(house, ALIKE) == "miss"
+
+
+async def test_sets_that_another_server_still_searches_are_left_to_the_last_one_to_move(
+    tmp_path: Path, url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    go_on = asyncio.Event()
+    unhindered = IndexView.agree
+    store: dict[str, Any] = {"redis_url": url, "index_redis_url": None}
+    async with AsyncExitStack() as stack:
+        first = await stack.enter_async_context(opened(tmp_path / "1", url, **store))
+        upstream = first.parts.host.settings.upstream
+        last = await stack.enter_async_context(
+            opened(tmp_path / "2", url, upstream=upstream, **store)
+        )
+        houses = (first, last)
+        await until(lambda: all(one.parts.host.peers.live == 2 for one in houses))
+
+        async def slowly(self: IndexView, *given: Any, **more: Any) -> None:
+            if self is last.parts.entries:
+                await go_on.wait()
+            await unhindered(self, *given, **more)
+
+        assert await outcome(first, QUESTION) == "miss"
+        monkeypatch.setattr(IndexView, "agree", slowly)
+        await move(first, "faiss")
+        assert last.parts.host.settings.index == "faiss"
+        assert (await index_of(last))["kind"] == "vector-sets"
+        assert await outcome(last, ALIKE) == "semantic"
+        prefix = first.parts.host.store.prefix
+        redis = first.parts.host.store.redis
+        await first.parts.index_move._clean()  # as at a start
+        assert await redis.keys(f"{prefix}vs:*")
+        assert await redis.keys(f"{prefix}vf:*")
+        go_on.set()
+        await kind_becomes(last, "faiss")
+        assert await outcome(last, f"{ALIKE}?") == "semantic"
+        assert not await redis.keys(f"{prefix}v[szrmfk]*")
 
 
 async def test_a_move_that_was_killed_goes_on_at_the_next_start(

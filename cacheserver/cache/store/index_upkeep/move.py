@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Protocol
 
@@ -38,6 +38,10 @@ class Progress:
     problem: str | None = None
 
 
+async def _to_nobody(kinds: Sequence[IndexKind]) -> None:
+    pass
+
+
 async def _by_nobody(kind: IndexKind) -> bool:
     return False
 
@@ -52,12 +56,15 @@ class IndexMove:
         counts: Counts,
         *,
         has_leftovers: Callable[[IndexKind], Awaitable[bool]],
+        says: Callable[[Sequence[IndexKind]], Awaitable[None]] = _to_nobody,
         is_used: Callable[[IndexKind], Awaitable[bool]] = _by_nobody,
     ) -> None:
         """`has_leftovers`: whether an index of that kind, not in use, may still have vectors.
 
-        `is_used`: whether another server searches in one of that kind.
+        `says` tells the other servers which kinds this one searches or fills. `is_used`: whether
+        another one does so with that kind.
         """
+        self._says = says
         self._is_used = is_used
         self.progress = Progress()
         self.view = view
@@ -92,6 +99,7 @@ class IndexMove:
             self._changed.clear()
             try:
                 if self._wanted != self.view.index.kind:
+                    is_clean = False
                     await self._move(self._wanted)
                     is_clean = True
                 elif not is_clean:
@@ -120,6 +128,7 @@ class IndexMove:
                 raise StoreError("another index is wanted by now")
 
         try:
+            await self._says([old.kind, to])
             await new.open()
             view.index = Pair(old, new)
             await view.agree(new, seen=seen)
@@ -132,15 +141,18 @@ class IndexMove:
         view.index = new
         log.info("the index is %s now, with %d questions", to, len(new))
         try:
+            await self._says([to])  # before it asks for others: the last one to move sees none
             if not await self._is_shared(old):
                 await old.wipe()
-            await old.close()
         finally:
             self.progress.moving_to = None
+            await old.close()
 
     async def _clean(self) -> None:
         """Delete what a move that was never finished has left in the other index."""
-        other: IndexKind = "faiss" if self.view.index.kind == "vector-sets" else "vector-sets"
+        kind = self.view.index.kind
+        other: IndexKind = "faiss" if kind == "vector-sets" else "vector-sets"
+        await self._says([kind])
         if not await self._has_leftovers(other):
             return
         left = self._make(other)
@@ -152,5 +164,5 @@ class IndexMove:
             await left.close()
 
     async def _is_shared(self, index: SemanticIndex) -> bool:
-        """Return whether other servers search in it; the last of them to move deletes it."""
+        """Return whether other servers use it; the last of them to move deletes it."""
         return not index.follows and await self._is_used(index.kind)

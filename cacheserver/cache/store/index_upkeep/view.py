@@ -11,6 +11,7 @@ from typing import Protocol
 
 import numpy as np
 
+from cacheserver.cache.semantic_index.pair import Pair
 from cacheserver.cache.semantic_index.port import SemanticIndex
 from cacheserver.cache.store.codec import VectorRow
 from cacheserver.cache.store.entries import Entries
@@ -57,6 +58,11 @@ class IndexView:
     def ready(self) -> bool:
         return self.restored.is_set()
 
+    @property
+    def _parts(self) -> tuple[SemanticIndex, ...]:
+        """The indexes to be compared with the store: one may have what the other lacks."""
+        return (self.index.old, self.index.new) if isinstance(self.index, Pair) else (self.index,)
+
     async def restore(self) -> None:
         """Open the index, then make it agree with the store: behind the requests where it lasts.
 
@@ -67,8 +73,12 @@ class IndexView:
             self.incomplete = True
             self._agreed_at = -math.inf
         else:
-            await self.agree(self.index)
+            await self._agree_all()
         self.restored.set()
+
+    async def _agree_all(self) -> None:
+        for part in self._parts:
+            await self.agree(part)
 
     async def agree(
         self, index: SemanticIndex, *, seen: Callable[[int], object] = lambda count: None
@@ -76,7 +86,7 @@ class IndexView:
         """Add to an index what the store has and it lacks, and remove what the store lacks.
 
         `seen` is called with the number of questions looked at, some at a time. Raises
-        `StoreError`.
+        `StoreError`, also once a move has ended that leaves this index: it is deleted.
         """
         # Entries stored meanwhile are added as they are stored, or found in the store.
         names = await by_id(index)
@@ -84,6 +94,7 @@ class IndexView:
 
         def met(ids: Collection[str]) -> None:
             gone.difference_update(ids)
+            self._require(index)
             seen(len(ids))
 
         added, self.lacking = 0, 0
@@ -92,8 +103,14 @@ class IndexView:
             self.lacking += self._embedder_id not in row.vectors
         if gone:
             await index.discard([names[id] for id in gone])
+        self._require(index)
         await index.set_full()
         logger.info("index ready: %d questions, %d of them added from the store", len(index), added)
+
+    def _require(self, index: SemanticIndex) -> None:
+        """Raise `StoreError` unless the index is in use, or filled by a move."""
+        if index not in self._parts:
+            raise StoreError("the index was replaced by another one meanwhile")
 
     async def index_row(self, row: VectorRow, index: SemanticIndex | None = None) -> bool:
         """Index a stored question; False if it has no vector of this embedder, or has expired.
@@ -161,7 +178,7 @@ class IndexView:
             self._agreed_at = time.monotonic()
             self.incomplete = False  # an add that fails from now on says so again
             try:
-                await self.agree(self.index)
+                await self._agree_all()
             except BaseException:
                 self.incomplete = True
                 raise

@@ -262,12 +262,13 @@ class SemanticEntries(IndexView):
         if found is None:
             return None
         entry, row = found
+        self.note_changed(entry.id)
         try:
             if row is not None and not await self.index_row(row):
                 await self.index.remove(_name(entry), entry.scope)
         except StoreError:  # an entry that is over is not served, whatever the index has
             self._counts.swallowed("index")
-            self.incomplete = True
+            self.note_failed(entry.id)
         return entry
 
     async def embed(self, text: str, *, behind: bool = False) -> Vector | None:

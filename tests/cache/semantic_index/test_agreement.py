@@ -8,12 +8,14 @@ from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 import pytest
 
 from cacheserver.cache.semantic_index.pair import Pair
 from cacheserver.cache.semantic_index.server import open_server
 from cacheserver.cache.semantic_index.vector_sets import VectorSets
+from cacheserver.cache.store.index_upkeep import failed_changes
 from cacheserver.cache.store.index_upkeep import view as index_view
 from cacheserver.core.errors import StoreError
 from cacheserver.core.types import Entry
@@ -40,22 +42,32 @@ def _at_once(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 class Sets(VectorSets):
-    """Vector sets whose additions fail while `away`, and whose names can be held up."""
+    """Vector sets whose additions fail while `away`, and that can be held up."""
 
     away = False
-    begun: asyncio.Event | None = None
-    go_on: asyncio.Event | None = None
+    held_up: Literal["add", "names"] | None = None  # the next such call
+    held = ""  # the id that is not added yet
+
+    def hold_up(self, call: Literal["add", "names"]) -> None:
+        self.held_up, self.begun, self.go_on = call, asyncio.Event(), asyncio.Event()
 
     async def add(self, id: str, scope: str, vector: Vectors, expires_at: float) -> None:
         if self.away:
             raise StoreError("the index is away")
+        if self.held_up == "add":
+            self.held = id
+            await self._wait()
         await super().add(id, scope, vector, expires_at)
 
     async def names(self) -> set[str]:
-        if self.begun is not None and self.go_on is not None:
-            self.begun.set()
-            await self.go_on.wait()
+        if self.held_up == "names":
+            await self._wait()
         return await super().names()
+
+    async def _wait(self) -> None:
+        self.held_up = None
+        self.begun.set()
+        await self.go_on.wait()
 
 
 @dataclass
@@ -75,6 +87,11 @@ class Both:
 
     async def in_sets(self, entry: Entry) -> bool:
         return await self.sets.holds(entry.id + entry.fingerprint, SCOPE)
+
+    async def extend(self, entry: Entry, ends: float) -> None:
+        semantic = self.server.semantic
+        found = await semantic.set_deadline(entry.tenant, entry.id, ends, keep_s=1_000)
+        assert found is not None
 
     async def found(self, number: int) -> list[str]:
         near = await self.server.ask(SCOPE, number)
@@ -131,7 +148,7 @@ async def test_sets_that_a_move_deletes_while_they_are_compared_stay_deleted(
         semantic.index = Pair(there.sets, there.server.index)
         await there.put(1)
         semantic.incomplete = True
-        there.sets.begun, there.sets.go_on = asyncio.Event(), asyncio.Event()
+        there.sets.hold_up("names")
         tending = asyncio.create_task(semantic.tend())
         await there.sets.begun.wait()
         semantic.index = there.server.index  # the move ends
@@ -140,7 +157,71 @@ async def test_sets_that_a_move_deletes_while_they_are_compared_stay_deleted(
         with pytest.raises(StoreError, match="replaced"):
             await tending
         assert not await there.sets.is_full()
-        there.sets.begun = None
         assert await there.sets.names() == set()
         await semantic.tend()
         assert not semantic.incomplete
+
+
+@pytest.mark.parametrize("many", [False, True])
+async def test_a_deadline_that_the_index_did_not_take_holds_once_it_does(
+    redis: Connection,
+    prefix: str,
+    redis8: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    many: bool,
+) -> None:
+    monkeypatch.setattr(failed_changes, "_MOST", 1 if many else 9)
+    async with both(redis, prefix, redis8, tmp_path) as there:
+        semantic, now = there.server.semantic, there.clock.now
+        semantic.index = there.sets
+        longer, shorter, third = [await there.put(n, lives_s=100.0) for n in range(3)]
+        await semantic.tend()
+        there.sets.away = True
+        await there.extend(longer, now + 500)
+        await there.extend(third, now + 500)
+        there.sets.away = False
+        await semantic.tend()
+        assert not semantic.incomplete
+        there.clock.now = now + 200
+        await semantic.tend()  # sweeps what has expired
+        assert not await there.in_sets(shorter)
+        assert longer.id in await there.found(0)
+        assert third.id in await there.found(2)
+
+
+async def test_an_answer_that_was_ended_while_the_index_was_away_leaves_it(
+    redis: Connection, prefix: str, redis8: str, tmp_path: Path
+) -> None:
+    async with both(redis, prefix, redis8, tmp_path) as there:
+        semantic = there.server.semantic
+        semantic.index = there.sets
+        ended = await there.put(0)
+        there.sets.away = True
+        await there.extend(ended, there.clock.now + 1)
+        there.sets.away = False
+        there.clock.now += 2
+        await semantic.tend()
+        assert not await there.in_sets(ended)
+
+
+async def test_a_deadline_that_is_set_while_the_index_is_compared_holds(
+    redis: Connection, prefix: str, redis8: str, tmp_path: Path
+) -> None:
+    async with both(redis, prefix, redis8, tmp_path) as there:
+        semantic, now = there.server.semantic, there.clock.now
+        semantic.index = there.sets
+        there.sets.away = True
+        stored = [await there.put(n, lives_s=100.0) for n in range(3)]
+        there.sets.away = False
+        there.sets.hold_up("add")
+        tending = asyncio.create_task(semantic.tend())
+        await there.sets.begun.wait()  # all were read
+        for one in stored:
+            await there.extend(one, now + 500)
+        there.sets.go_on.set()
+        await tending
+        await semantic.tend()  # of the one whose change met its addition
+        there.clock.now = now + 200
+        await semantic.tend()
+        assert {one.id for one in stored} == set(await there.found(0))

@@ -16,6 +16,7 @@ from cacheserver.cache.semantic_index.port import SemanticIndex
 from cacheserver.cache.store.codec import VectorRow
 from cacheserver.cache.store.entries import Entries
 from cacheserver.cache.store.hot_entries import STORED
+from cacheserver.cache.store.index_upkeep.failed_changes import FailedChanges, Without
 from cacheserver.cache.store.seen import Seen
 from cacheserver.core.errors import StoreError
 from cacheserver.peers.peers import Peers
@@ -49,6 +50,8 @@ class IndexView:
         self.lacking = 0  # stored questions without a vector of this embedder, as far as known
         self.restored = asyncio.Event()  # until then a look-up by similarity is `warming`
         self._agreed_at = -math.inf
+        self._failed = FailedChanges()  # of what the index has already
+        self._reads: list[set[str]] = []  # entries that changed since a page was read, by `agree`
         self._dim = dim
         self._embedder_id = embedder_id
         self._clock = clock
@@ -76,36 +79,65 @@ class IndexView:
             await self._agree_all()
         self.restored.set()
 
-    async def _agree_all(self) -> None:
+    async def _agree_all(self, failed: FailedChanges | None = None) -> None:
         for part in self._parts:
-            await self.agree(part)
+            await self.agree(part, failed=failed)
 
     async def agree(
-        self, index: SemanticIndex, *, seen: Callable[[int], object] = lambda count: None
+        self,
+        index: SemanticIndex,
+        *,
+        seen: Callable[[int], object] = lambda count: None,
+        failed: FailedChanges | None = None,
     ) -> None:
         """Add to an index what the store has and it lacks, and remove what the store lacks.
 
-        `seen` is called with the number of questions looked at, some at a time. Raises
-        `StoreError`, also once a move has ended that leaves this index: it is deleted.
+        `seen` is called with the number of questions looked at, some at a time. What is in `failed`
+        is put into the index as the store has it. Raises `StoreError`, also once a move has ended
+        that leaves this index: it is deleted.
         """
         # Entries stored meanwhile are added as they are stored, or found in the store.
         names = await by_id(index)
         gone = await asyncio.to_thread(_note, names, self.entries.seen)  # until the store has it
+        known = Without(names, failed) if failed else names
+        changed = set[str]()
 
         def met(ids: Collection[str]) -> None:
             gone.difference_update(ids)
             self._require(index)
             seen(len(ids))
+            changed.clear()  # the rows are read after this
 
         added, self.lacking = 0, 0
-        async for row in self.entries.vectors.scan(names, seen=met):
-            added += await self.index_row(row, index)
-            self.lacking += self._embedder_id not in row.vectors
+        self._reads.append(changed)
+        try:
+            async for row in self.entries.vectors.scan(known, seen=met):
+                self.lacking += self._embedder_id not in row.vectors
+                if row.entry_id in changed:
+                    continue  # whoever changed it indexes it
+                if await self.index_row(row, index):
+                    added += 1
+                elif failed and row.entry_id in failed:
+                    await index.remove(row.entry_id + row.fingerprint, row.scope)
+                if row.entry_id in changed:  # at the same time: either may have come last
+                    self.note_failed(row.entry_id)
+        finally:
+            self._reads = [one for one in self._reads if one is not changed]
         if gone:
             await index.discard([names[id] for id in gone])
         self._require(index)
         await index.set_full()
         logger.info("index ready: %d questions, %d of them added from the store", len(index), added)
+
+    def note_changed(self, entry_id: str) -> None:
+        """Note that an entry changed which is indexed next: `agree` may have read it before."""
+        for changed in self._reads:
+            changed.add(entry_id)
+
+    def note_failed(self, entry_id: str) -> None:
+        """Have `tend` index an entry anew: the index did not take its change."""
+        self._failed.add(entry_id)
+        self.incomplete = True
 
     def _require(self, index: SemanticIndex) -> None:
         """Raise `StoreError` unless the index is in use, or filled by a move."""
@@ -136,6 +168,8 @@ class IndexView:
         fingerprints = list(dict.fromkeys(name[32:] for name in names))
         for fingerprint in fingerprints:
             self.entries.seen.add(fingerprint)
+        for name in names:
+            self.note_changed(name[:32])
         if not self.index.follows:
             return
         for row in await self.entries.vectors.of(fingerprints):
@@ -143,7 +177,7 @@ class IndexView:
                 try:
                     await self.index_row(row)
                 except StoreError:  # of the other index of a move
-                    self.incomplete = True
+                    self.note_failed(row.entry_id)
 
     async def _missed(self) -> None:
         """Have the next `tend` compare the index with all that is stored."""
@@ -177,10 +211,12 @@ class IndexView:
         if self.incomplete and since >= _AGREE_S:
             self._agreed_at = time.monotonic()
             self.incomplete = False  # an add that fails from now on says so again
+            failed, self._failed = self._failed, FailedChanges()
             try:
-                await self._agree_all()
+                await self._agree_all(failed)
             except BaseException:
                 self.incomplete = True
+                self._failed.update(failed)
                 raise
 
     async def _without_entry(self, page: Sequence[tuple[str, str]]) -> list[tuple[str, str]]:

@@ -225,3 +225,24 @@ async def test_a_deadline_that_is_set_while_the_index_is_compared_holds(
         there.clock.now = now + 200
         await semantic.tend()
         assert {one.id for one in stored} == set(await there.found(0))
+
+
+async def test_what_is_erased_while_the_index_is_compared_is_not_added_behind_the_erasure(
+    redis: Connection, prefix: str, redis8: str, tmp_path: Path
+) -> None:
+    async with both(redis, prefix, redis8, tmp_path) as there:
+        semantic = there.server.semantic
+        semantic.index = there.sets
+        there.sets.away = True
+        stored = [await there.put(n) for n in range(3)]
+        there.sets.away = False
+        there.sets.hold_up("add")
+        tending = asyncio.create_task(semantic.tend())
+        await there.sets.begun.wait()  # all were read
+        await semantic.entries.purge_tenant(stored[0].tenant)
+        await semantic.drop_gone()
+        there.clock.now += 1
+        kept = await there.put(3)
+        there.sets.go_on.set()
+        await tending
+        assert await there.sets.names() == {kept.id + kept.fingerprint}

@@ -24,6 +24,7 @@ from cacheserver.peers.peers import Peers
 logger = logging.getLogger(__name__)
 
 _AGREE_S = 60.0  # between comparisons with all that is stored, after failures
+_AT_ONCE = 1_000  # entries looked up by one command: a millisecond
 
 
 class Counts(Protocol):
@@ -108,7 +109,7 @@ class IndexView:
             seen(len(ids))
             changed.clear()  # the rows are read after this
 
-        added, self.lacking = 0, 0
+        added, fresh, self.lacking = 0, list[tuple[str, str]](), 0
         self._reads.append(changed)
         try:
             async for row in self.entries.vectors.scan(known, seen=met):
@@ -117,10 +118,14 @@ class IndexView:
                     continue  # whoever changed it indexes it
                 if await self.index_row(row, index):
                     added += 1
+                    fresh.append((row.entry_id + row.fingerprint, row.scope))
                 elif failed and row.entry_id in failed:
                     await index.remove(row.entry_id + row.fingerprint, row.scope)
                 if row.entry_id in changed:  # at the same time: either may have come last
                     self.note_failed(row.entry_id)
+                if len(fresh) == _AT_ONCE:
+                    await self._drop_erased(index, fresh)
+            await self._drop_erased(index, fresh)
         finally:
             self._reads = [one for one in self._reads if one is not changed]
         if gone:
@@ -128,6 +133,15 @@ class IndexView:
         self._require(index)
         await index.set_full()
         logger.info("index ready: %d questions, %d of them added from the store", len(index), added)
+
+    async def _drop_erased(self, index: SemanticIndex, fresh: list[tuple[str, str]]) -> None:
+        """Remove those that were erased between their page's reading and their addition.
+
+        What is erased from the store later is in the index by now, for the erasure to find.
+        """
+        for id, scope in await self._without_entry(fresh):
+            await index.remove(id, scope)
+        fresh.clear()
 
     def note_changed(self, entry_id: str) -> None:
         """Note that an entry changed which is indexed next: `agree` may have read it before."""

@@ -8,6 +8,7 @@ stands for it. What is in braces is the hash tag, which decides the node of a cl
     P vr:{<mark>:r<shard>}      zset        segments, by when the first in each expires
     P vm:{<mark>:r<shard>}      hash        number of segments by scope, of scopes with several
     P vf:{<mark>}               string      the sets hold all stored questions
+    P vu:{<mark>}               string      a server uses the sets, or did minutes ago
     P vk                        set         marks of the embedders that have sets
 """
 
@@ -20,7 +21,7 @@ from dataclasses import dataclass
 from cacheserver.storage.primary_views import untagged
 
 # What such keys begin with, behind the prefix. All can be made anew from the stored vectors.
-DERIVED = ("vs:", "vz:", "vr:", "vm:", "vf:", "vk")
+DERIVED = ("vs:", "vz:", "vr:", "vm:", "vf:", "vu:", "vk")
 
 SHARDS = 16  # of what lists the sets, so that no node holds all of it
 
@@ -51,6 +52,7 @@ class Keys:
         self.mark = mark
         self.marks = f"{prefix}vk"
         self.full = f"{prefix}vf:{{{mark}}}"
+        self.used = f"{prefix}vu:{{{mark}}}"
         self._prefix = prefix
 
     def vectors(self, segment: Segment) -> str:

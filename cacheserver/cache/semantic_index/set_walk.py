@@ -60,7 +60,8 @@ class SetWalk:
 
     async def wipe(self) -> None:
         """Delete all sets; what says that they are complete goes first."""
-        await self._server.run(self._keys.full, "UNLINK", self._keys.full)
+        for key in (self._keys.full, self._keys.used):
+            await self._server.run(key, "UNLINK", key)
         for shard in range(SHARDS):
             register, counts = self._keys.register(shard), self._keys.counts(shard)
             while found := await self._server.run(register, "ZRANGE", register, 0, _PAGE - 1):

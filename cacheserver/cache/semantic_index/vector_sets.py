@@ -30,6 +30,7 @@ from cacheserver.cache.semantic_index.keys import (
     shard_of,
     unpack,
 )
+from cacheserver.cache.semantic_index.marks import Marks
 from cacheserver.cache.semantic_index.server import IndexServer, Word
 from cacheserver.cache.semantic_index.set_walk import SetWalk
 from cacheserver.core.errors import StoreError
@@ -92,7 +93,7 @@ class VectorSets:
         self._server = server
         self._keys = Keys(prefix, mark_of(embedder_id))
         self._walk = SetWalk(server, self._keys)
-        self._prefix = prefix
+        self._marks = Marks(server, self._keys, prefix=prefix, monotonic=monotonic)
         self._clock = clock
         self._monotonic = monotonic
         self._most = most
@@ -107,12 +108,10 @@ class VectorSets:
         return self._vectors
 
     async def open(self) -> None:
-        """Check the server, and delete the sets of other embedders. Raises `SettingsError`."""
+        """Check the server. Raises `SettingsError`."""
         await self._server.check()
-        await self._server.run(self._keys.marks, "SADD", self._keys.marks, self._keys.mark)
-        for mark in await self._server.run(self._keys.marks, "SMEMBERS", self._keys.marks):
-            if mark.decode() != self._keys.mark:
-                await SetWalk(self._server, Keys(self._prefix, mark.decode())).wipe()
+        await self._marks.say_used(anew=True)
+        await self._marks.delete_unused()
         await self._recount()
 
     async def is_full(self) -> bool:
@@ -120,9 +119,11 @@ class VectorSets:
         found = bool(await self._server.run(self._keys.full, "EXISTS", self._keys.full))
         if not found:
             self._scopes.clear()  # a server that lost this has lost what is known of scopes
+        await self._marks.say_used(anew=not found)
         return found
 
     async def set_full(self) -> None:
+        await self._marks.say_used(anew=True)
         await self._server.run(self._keys.full, "SET", self._keys.full, 1)
 
     async def search(self, scope: str, vector: Vectors, k: int, now: float) -> list[Match]:
@@ -220,7 +221,8 @@ class VectorSets:
         self._vectors = 0
 
     async def tend(self) -> None:
-        """Remove what has expired, and forget segments that stay empty."""
+        """Remove what has expired, sets that no server uses, and segments that stay empty."""
+        await self._marks.delete_unused()
         now = self._clock()
         for shard in range(SHARDS):
             key = self._keys.register(shard)
@@ -275,6 +277,7 @@ class VectorSets:
         ]
 
     async def _add(self, name: bytes, scope: str, row: bytes, expires_at: float) -> None:
+        await self._marks.say_used()
         known = await self._learned(scope)
         if known.is_full:
             await self._open_segment(scope, known)

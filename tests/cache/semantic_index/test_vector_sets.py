@@ -11,7 +11,13 @@ import pytest
 
 from cacheserver.cache.semantic_index.build import IndexOptions
 from cacheserver.cache.semantic_index.keys import Keys, Segment, mark_of, shard_of
-from cacheserver.cache.semantic_index.server import ClusterServer, OneServer, Word, open_server
+from cacheserver.cache.semantic_index.server import (
+    ClusterServer,
+    IndexServer,
+    OneServer,
+    Word,
+    open_server,
+)
 from cacheserver.cache.semantic_index.vector_sets import VectorSets
 from cacheserver.config.store_settings import StoreSettings
 from cacheserver.core.errors import SettingsError, StoreError
@@ -220,7 +226,7 @@ async def test_a_scope_that_stays_empty_leaves_nothing(url: str, prefix: str) ->
     clock.now += 121
     await index.tend()
     left = await index._server.run("", "KEYS", f"{prefix}*")
-    assert [key for key in left if b":vk" not in key and not key.endswith(b"vk")] == []
+    assert [key for key in left if b"vu:" not in key and not key.endswith(b"vk")] == []
     await index.close()
 
 
@@ -243,7 +249,9 @@ async def test_what_is_removed_while_it_is_added_is_swept(url: str, prefix: str)
     await index.close()
 
 
-async def test_sets_of_another_embedder_are_deleted(url: str, prefix: str) -> None:
+async def test_sets_of_another_embedder_are_deleted_once_no_server_uses_them(
+    url: str, prefix: str
+) -> None:
     clock = Clock()
     old = sets(url, prefix, clock)
     await old.open()
@@ -252,9 +260,42 @@ async def test_sets_of_another_embedder_are_deleted(url: str, prefix: str) -> No
     new = type(old)(open_server(url), prefix=prefix, dim=DIM, embedder_id="new", clock=clock)
     assert await new.search("s", ROWS[1], 1, 0.0) == []
     await new.open()
-    assert await old.names() == set()
+    await new.tend()
+    assert await old.is_full()
+    assert await old.names() == {name(1)}
+    await lapse(old, new._server)
+    await new.open()
     assert not await old.is_full()
+    assert await old.names() == set()
     await asyncio.gather(old.close(), new.close())
+
+
+async def test_sets_that_are_filled_again_for_another_embedder_are_deleted_too(
+    url: str, prefix: str
+) -> None:
+    """An old server that was silent for long, while servers are changed one by one."""
+    clock = Clock()
+    old = sets(url, prefix, clock)
+    await old.open()
+    await old.set_full()
+    await lapse(old, old._server)
+    new = type(old)(open_server(url), prefix=prefix, dim=DIM, embedder_id="new", clock=clock)
+    await new.open()
+    assert not await old.is_full()
+    await old.add(name(1), "s", ROWS[1], 9_000.0)
+    await old.set_full()
+    await old.close()
+    await lapse(old, new._server)
+    await new.tend()
+    left = await new._server.run("", "KEYS", f"{prefix}*")
+    assert not [key for key in left if mark_of(EMBEDDER).encode() in key]
+    assert await new._server.run("", "SMEMBERS", new._keys.marks) == [mark_of("new").encode()]
+    await new.close()
+
+
+async def lapse(index: VectorSets, server: IndexServer) -> None:
+    """Let what says that the sets of `index` are in use expire."""
+    assert await server.run("", "DEL", index._keys.used) == 1
 
 
 async def test_a_server_without_vector_sets_is_refused() -> None:

@@ -9,6 +9,8 @@ sent after it on the same one would wait.
 
 from __future__ import annotations
 
+import asyncio
+from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, Protocol, TypeAlias
@@ -103,7 +105,11 @@ class ClusterServer:
             decode_responses=False,
             socket_timeout=timeout_s,
             socket_connect_timeout=timeout_s,
-            max_connections=_MOST_CONNECTIONS,
+        )
+        self._timeout_s = timeout_s
+        # By node. redis-py would refuse a command beyond its own limit instead of letting it wait.
+        self._room = defaultdict[str, asyncio.Semaphore](
+            lambda: asyncio.Semaphore(_MOST_CONNECTIONS)
         )
         # Replies as they came, but for what redis-py asks for itself.
         parsed = self._cluster.response_callbacks
@@ -113,7 +119,13 @@ class ClusterServer:
     async def run(self, key: str, *words: Word) -> Any:
         with _cluster_errors():
             node = await self._node(key)
-            return await self._cluster.execute_command(*words, target_nodes=node)
+            room = self._room[node.name]
+            async with asyncio.timeout(self._timeout_s):
+                await room.acquire()
+            try:
+                return await self._cluster.execute_command(*words, target_nodes=node)
+            finally:
+                room.release()
 
     async def run_all(self, key: str, commands: Sequence[Sequence[Word]]) -> list[Any]:
         # One after the other: a pipeline of redis-py's is sent anew as a whole after a failover.

@@ -335,6 +335,18 @@ async def test_a_server_that_is_away_fails_and_shows(prefix: str) -> None:
     await index.close()
 
 
+async def test_more_searches_than_a_node_has_connections_wait(nodes: Nodes, prefix: str) -> None:
+    index = sets(nodes.url, prefix, Clock())
+    await index.add(name(1), "s", ROWS[1], 9_000.0)
+    found = await asyncio.gather(*(index.search("s", ROWS[1], 1, 0.0) for _ in range(200)))
+    assert [[match.id for match in one] for one in found] == [[name(1)]] * 200
+    server = index._server
+    assert isinstance(server, ClusterServer)
+    opened = [len(node._connections) for node in server._cluster.get_nodes()]
+    assert max(opened) == 32
+    await index.close()
+
+
 async def test_a_search_that_takes_too_long_is_given_up(nodes: Nodes, prefix: str) -> None:
     index = sets(nodes.url, prefix, Clock())
     index._wait_s = 0.3

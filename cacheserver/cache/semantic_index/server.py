@@ -124,6 +124,9 @@ class ClusterServer:
                 await room.acquire()
             try:
                 return await self._cluster.execute_command(*words, target_nodes=node)
+            except AttributeError:  # redis-py is sent to a node (ASK) that it does not know
+                self._cluster._initialize = True  # the next command learns the nodes again
+                raise StoreError("the index's cluster has a new node") from None
             finally:
                 room.release()
 

@@ -12,7 +12,6 @@ import pytest
 from cacheserver.cache.semantic_index.build import IndexOptions
 from cacheserver.cache.semantic_index.keys import Keys, Segment, mark_of, shard_of
 from cacheserver.cache.semantic_index.server import (
-    ClusterServer,
     IndexServer,
     OneServer,
     Word,
@@ -24,7 +23,6 @@ from cacheserver.core.errors import SettingsError, StoreError
 from cacheserver.embedded.process import find_server
 from tests.cache.semantic_index.servers import DIM, EMBEDDER, Clock, name, one_redis8, sets
 from tests.index.data import unit_rows
-from tests.redis_clusters import Nodes, cluster
 from tests.redis_servers import serving
 
 ROWS = unit_rows(60, DIM, seed=7)
@@ -34,12 +32,6 @@ ROWS = unit_rows(60, DIM, seed=7)
 def url() -> Iterator[str]:
     with one_redis8() as address:
         yield address
-
-
-@pytest.fixture(scope="module")
-def nodes() -> Iterator[Nodes]:
-    with cluster(server="redis8") as found:
-        yield found
 
 
 async def test_a_large_scope_has_several_sets_that_another_server_finds(
@@ -190,24 +182,6 @@ async def test_a_set_is_listed_though_the_one_before_it_is_listed_meanwhile(
     await index.close()
 
 
-async def test_a_cluster_is_left_though_the_closing_is_cancelled(nodes: Nodes, prefix: str) -> None:
-    server = open_server(nodes.url)
-    assert isinstance(server, ClusterServer)
-    for key in (f"{prefix}{n}" for n in range(9)):
-        await server.run(key, "EXISTS", key)
-    found = server._cluster.nodes_manager
-    opened = [one for node in found.nodes_cache.values() for one in node._connections]
-    assert any(one.is_connected for one in opened)
-    closing = asyncio.ensure_future(server.close())
-    await asyncio.sleep(0)
-    closing.cancel()
-    await asyncio.wait({closing})
-    left = [one.is_connected for one in opened]
-    for one in opened:
-        await one.disconnect()
-    assert not any(left)
-
-
 async def test_a_scope_that_stays_empty_leaves_nothing(url: str, prefix: str) -> None:
     clock = Clock()
     index = sets(url, prefix, clock)
@@ -306,21 +280,6 @@ async def test_a_server_without_vector_sets_is_refused() -> None:
         await index.close()
 
 
-async def test_a_node_of_a_cluster_is_no_single_server(nodes: Nodes) -> None:
-    index = sets(nodes.all[0].url, "x:", Clock())
-    with pytest.raises(SettingsError, match="redis\\+cluster"):
-        await index.open()
-    await index.close()
-
-
-@pytest.mark.parametrize(
-    "url", ["redis+cluster://", "redis+cluster://a:b:c", "redis+cluster://h:x"]
-)
-def test_a_cluster_that_cannot_be_read_is_refused(url: str) -> None:
-    with pytest.raises(SettingsError, match="CACHESERVER_INDEX_REDIS_URL"):
-        open_server(url)
-
-
 async def test_a_server_that_is_away_fails_and_shows(prefix: str) -> None:
     with one_redis8() as url:
         index = sets(url, prefix, Clock())
@@ -332,66 +291,4 @@ async def test_a_server_that_is_away_fails_and_shows(prefix: str) -> None:
     assert index.failing
     with pytest.raises(StoreError):
         await index.add(name(2), "s", ROWS[2], 9_000.0)
-    await index.close()
-
-
-async def test_more_searches_than_a_node_has_connections_wait(nodes: Nodes, prefix: str) -> None:
-    index = sets(nodes.url, prefix, Clock())
-    await index.add(name(1), "s", ROWS[1], 9_000.0)
-    found = await asyncio.gather(*(index.search("s", ROWS[1], 1, 0.0) for _ in range(200)))
-    assert [[match.id for match in one] for one in found] == [[name(1)]] * 200
-    server = index._server
-    assert isinstance(server, ClusterServer)
-    opened = [len(node._connections) for node in server._cluster.get_nodes()]
-    assert max(opened) == 32
-    await index.close()
-
-
-async def test_a_search_that_takes_too_long_is_given_up(nodes: Nodes, prefix: str) -> None:
-    index = sets(nodes.url, prefix, Clock())
-    index._wait_s = 0.3
-    await index.open()
-    key = Keys(prefix, mark_of(EMBEDDER)).vectors(Segment("s", 0))
-    await index.add(name(1), "s", ROWS[1], 9_000.0)
-    node = nodes.primary_of(key)
-    nodes.pause(node)
-    with pytest.raises(StoreError, match="in time"):
-        await index.search("s", ROWS[1], 1, 0.0)
-    nodes.resume(node)
-    await index.close()
-
-
-async def test_a_cluster_spreads_scopes_and_survives_a_killed_primary(
-    nodes: Nodes, prefix: str
-) -> None:
-    clock = Clock()
-    index = sets(nodes.url, prefix, clock, most=5)
-    await index.open()
-    for n in range(60):
-        await index.add(name(n), f"scope {n % 12 if n < 40 else 0}", ROWS[n], 9_000.0)
-    used = {nodes.primary_of(index._keys.vectors(Segment(f"scope {n}", 0))).port for n in range(12)}
-    assert len(used) == 3
-    assert len(await index.names()) == 60
-    for n in range(60):
-        scope = f"scope {n % 12 if n < 40 else 0}"
-        assert (await index.search(scope, ROWS[n], 1, 0.0))[0].id == name(n)
-
-    key = index._keys.vectors(Segment("scope 0", 0))
-    victim = nodes.primary_of(key)
-    victim.run("WAIT", 1, 2_000)
-    nodes.kill(victim)
-    await asyncio.to_thread(nodes.wait_failover)
-    clock.now += 1
-    lost = 0
-    for n in range(60):
-        scope = f"scope {n % 12 if n < 40 else 0}"
-        try:
-            lost += [m.id for m in await index.search(scope, ROWS[n], 1, 0.0)] != [name(n)]
-        except StoreError:  # the first that notice; then the client knows the new primary
-            lost += 1
-    assert lost <= 6
-    clock.now = 9_000.0
-    await index.tend()
-    assert await index.names() == set()
-    await index.wipe()
     await index.close()

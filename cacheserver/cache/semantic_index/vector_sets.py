@@ -179,8 +179,8 @@ class VectorSets:
         """Return whether a vector is in, an expired one that was not swept included."""
         known = await self._learned(scope)
         for number in range(known.count):
-            key = self._keys.deadlines(Segment(scope, number))
-            if await self._server.run(key, "ZSCORE", key, pack(id)) is not None:
+            key = self._keys.vectors(Segment(scope, number))
+            if await self._server.run(key, "VGETATTR", key, pack(id)) is not None:
                 return True
         return False
 

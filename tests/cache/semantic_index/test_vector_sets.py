@@ -214,6 +214,7 @@ async def test_what_is_removed_while_it_is_added_is_swept(url: str, prefix: str)
     segment = Segment("s", 0)
     await run(keys.vectors(segment), "VREM", keys.vectors(segment), bytes.fromhex(name(1)))
     assert await index.names() == set()  # a deadline without a vector is nobody's
+    assert not await index.holds(name(1), "s")
     assert not await index.remove(name(1), "s")
     late = ("VADD", keys.vectors(segment), "FP32", ROWS[1].tobytes(), bytes.fromhex(name(1)))
     await run(keys.vectors(segment), *late, "Q8")

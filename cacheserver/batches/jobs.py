@@ -242,6 +242,12 @@ def unpacked(sealer: Sealer, name: str, packed: bytes) -> tuple[str, bytes]:
     return sealer.read(ITEMS, None, name, packed, _item) or ("", b"")
 
 
+def sealed_controls(sealer: Sealer, job: Job, controls: Controls) -> bytes:
+    """Encode the controls of a job as they are stored."""
+    plain = json_text.dumps(asdict(controls))
+    return sealer.seal(JOBS, job.tenant, f"{job.id}:controls", plain)
+
+
 def _item(plain: bytes) -> tuple[str, bytes]:
     custom_id, _, raw = plain.partition(b"\n")
     return custom_id.decode(), zlib.decompress(raw)

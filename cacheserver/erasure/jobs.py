@@ -7,9 +7,10 @@ recorded in the ledger.
 from __future__ import annotations
 
 from collections.abc import Iterator, Set
+from dataclasses import replace
 from typing import Any, Final
 
-from cacheserver.batches.jobs import RESULTS, Job, Jobs, packed, place_name
+from cacheserver.batches.jobs import RESULTS, Job, Jobs, packed, place_name, sealed_controls
 from cacheserver.cache.conversation_mark import conversation_mark
 from cacheserver.core import actors, json_text
 from cacheserver.core.keyed_digests import keyed
@@ -37,6 +38,7 @@ class ErasedJobs:
         self._jobs = Jobs(redis, prefix=prefix, sealer=sealer)
         self._item = redis.register_script(scripts.ITEM)
         self._whole = redis.register_script(scripts.JOB)
+        self._unname = redis.register_script(scripts.UNNAME)
 
     async def erase(
         self,
@@ -45,6 +47,7 @@ class ErasedJobs:
         selector: Selector,
         *,
         at: float,
+        again: bool,
         now: float,
         decisions: Set[str],
         entries: Set[str],
@@ -90,11 +93,18 @@ class ErasedJobs:
         if whole and job.status != "ended":
             # It is deleted by a later pass: a worker may be at it now.
             self.under_way += 1
+            if again:  # there may be none, and what it costs is still to be booked
+                await self._remove_names(job, task=selector.kind == "tenant")
         elif whole:
             erased = max(
                 erased, await run_script(self._whole, self._prefix, "", id, tenant_key(tenant.name))
             )
         return erased
+
+    async def _remove_names(self, job: Job, *, task: bool) -> None:
+        controls = replace(job.controls, tags=(), task=None if task else job.controls.task)
+        sealed = sealed_controls(self._sealer, job, controls)
+        await run_script(self._unname, self._prefix, job.id, sealed)
 
 
 def _covered(job: Job, selector: Selector, tenant: Tenant) -> bool:

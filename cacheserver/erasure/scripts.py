@@ -137,6 +137,15 @@ return answer(id, item, 'canceled', line, '', '', now)
 """
 )
 
+# ARGV: P, id, controls. Replaces the controls of a job, and removes its conversation.
+UNNAME = """
+local job = ARGV[1] .. 'bt:job:' .. ARGV[2]
+if redis.call('EXISTS', job) == 0 then return 0 end
+redis.call('HSET', job, 'controls', ARGV[3])
+redis.call('HDEL', job, 'conversation')
+return 1
+"""
+
 # ARGV: P, '', id, owner. A job that has ended leaves nothing.
 JOB = (
     job_scripts.PRELUDE

@@ -371,6 +371,7 @@ class KeyWalk:
                 self._settings,
                 self._selector,
                 at=self._erasure.at,
+                again=self._erasure.again,
                 now=self._now,
                 decisions=self._covered.decisions,
                 entries=self._covered.entries,

@@ -8,10 +8,11 @@ from typing import Any
 
 import pytest
 
+from cacheserver.core.ledger_row import Row
 from cacheserver.erasure.log import Erasure
 from cacheserver.erasure.selectors import Selector
 from cacheserver.storage import stored_row
-from cacheserver.storage.connection import command
+from cacheserver.storage.connection import Connection, command
 from tests.batches.house import BatchHouse, item
 from tests.erasure.helpers import echo, found, in_files, in_store, marker, store_of
 
@@ -23,6 +24,16 @@ async def results(house: BatchHouse, id: str) -> dict[str, Any]:
     assert answer.status_code == 200, answer.text
     lines = [json.loads(line) for line in answer.text.splitlines()]
     return {line["custom_id"]: line["result"] for line in lines}
+
+
+async def rows(redis: Connection) -> list[Row]:
+    packed = [
+        pair
+        async for key in redis.scan_iter("cs1:lr:*")
+        for pair in (await command(redis, "HGETALL", key)).items()
+    ]
+    found = [stored_row.decode(id.decode(), stored_row.parted(one).row) for id, one in packed]
+    return [row for row in found if row is not None]
 
 
 @pytest.mark.parametrize("when", ["before", "after"])
@@ -120,6 +131,32 @@ async def test_a_job_that_waits_is_erased_with_its_namespace(tmp_path: Path) -> 
             await redis.aclose()
 
 
+async def test_what_claude_answers_after_the_last_pass_is_booked_without_the_erased_names(
+    tmp_path: Path,
+) -> None:
+    async with BatchHouse.start(tmp_path, claude=echo) as house:
+        house.door.hold_at(lambda method, path: path.endswith("/results"), "before")
+        names = {"x-cache-tags": "ann", "x-cache-task": "support"}
+        asked = {"requests": [item("hers", f"Where is {marker('ann', 'message')}?")]}
+        made = await house.http.post("/v1/messages/batches", json=asked, headers=names)
+        assert made.status_code == 200, made.text
+        await house.door.reached.wait()
+        told = await house.http.post("/v1/erase", json={"tag": "ann"})
+        assert told.json()["removed"]["jobs"] == 1
+        house.clock.ahead_s = told.json()["again_at"] - house.clock() + 1
+        await house.parts.eraser.look()
+        house.door.release()
+        await house.ended(made.json()["id"])
+        await house.parts.ledger.flush()
+        redis = await store_of(tmp_path)
+        try:
+            (row,) = await rows(redis)
+            assert (row.tags, row.task) == ((), "support")
+            assert row.cost
+        finally:
+            await redis.aclose()
+
+
 async def test_what_a_job_asked_before_an_erasure_goes_though_claude_was_called_after_it(
     tmp_path: Path,
 ) -> None:
@@ -141,10 +178,7 @@ async def test_what_a_job_asked_before_an_erasure_goes_though_claude_was_called_
         redis = await store_of(tmp_path)
         try:
             assert found(await in_store(redis), "ann") == set()
-            (key,) = [one async for one in redis.scan_iter("cs1:lr:*")]
-            ((id, packed),) = (await command(redis, "HGETALL", key)).items()
-            row = stored_row.decode(id.decode(), stored_row.parted(packed).row)
-            assert row is not None
+            (row,) = await rows(redis)
             assert row.tags == ()
         finally:
             await redis.aclose()

@@ -10,7 +10,6 @@ from __future__ import annotations
 import asyncio
 import os
 import sys
-from dataclasses import replace
 from pathlib import Path
 
 import faiss  # noqa: F401, imported late by the server: before the fork it is paid for once
@@ -42,7 +41,7 @@ async def main(data_dir: str, redis_url: str, claude: str) -> None:
         admin_key=SecretStr(ADMIN_KEY),
         similarity=0.95,
     )
-    async with bootstrap.build(settings, pace=replace(QUICK, lease_s=1.0)) as parts:
+    async with bootstrap.build(settings, pace=QUICK) as parts:
         app = create_app(parts, settings)
         await parts.entries.restored.wait()
         with listen("127.0.0.1", 0) as listener:

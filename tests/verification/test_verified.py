@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -12,7 +14,7 @@ import pytest
 from cacheserver.simulated import Directives
 from cacheserver.simulated.directives import Fault
 from tests.batches.test_budgets import rows
-from tests.batches.test_verification import spent, staged
+from tests.batches.test_verification import Stage, spent, staged
 from tests.hostile.raw import until
 from tests.house import came_from
 from tests.verification.house import ASKED, DEAR, STORED, VERIFIER, Scene, verifying
@@ -120,13 +122,21 @@ async def test_concurrent_askers_share_one_call_and_only_one_pays(scene: Scene) 
     assert sum(nano(one, "x-cost-usd") > 0 for one in answers) == 1
 
 
-async def test_a_call_whose_first_asker_leaves_is_paid_by_another(tmp_path: Path) -> None:
-    async with staged(tmp_path, verify_timeout_s=10) as stage:
+@asynccontextmanager
+async def held(folder: Path, reply: str = "1") -> AsyncIterator[Stage]:
+    """A house with `STORED`, whose door holds every call to Claude from now on."""
+    async with staged(folder, reply, verify_timeout_s=10) as stage:
         await stage.store()
-        verifier = stage.house.parts.verification.verifier
-        verifier.paces.of("default").answer_s[DEAR] = 60.0  # they wait as long as they may
+        # They wait as long as they may.
+        stage.house.parts.verification.verifier.paces.of("default").answer_s[DEAR] = 60.0
         stage.house.parts.service._stored._chance = lambda: 1.0  # no audit
         stage.house.door.hold_at(lambda method, path: path == "/v1/messages", "before")
+        yield stage
+
+
+async def test_a_call_whose_first_asker_leaves_is_paid_by_another(tmp_path: Path) -> None:
+    async with held(tmp_path) as stage:
+        verifier = stage.house.parts.verification.verifier
         asked = [
             asyncio.create_task(stage.house.ask(ASKED, model=DEAR, max_tokens=1_000))
             for _ in range(3)
@@ -174,32 +184,40 @@ async def test_two_tenants_never_share_a_verdict(scene: Scene) -> None:
     assert await scene.keys("verdict:5:right:*") == 1
 
 
-async def test_an_entry_that_goes_while_the_model_is_asked_is_not_served(scene: Scene) -> None:
-    key = await scene.house.key("purged")
-    await scene.store(key=key)
-    scene.reply = lambda _: Directives(text="1", fault=Fault("slow", delay_s=0.5))
-    before = len(scene.calls)
-    asking = asyncio.create_task(scene.ask(ASKED, key=key))
-    await until(lambda: len(scene.calls) > before)
-    purge: dict[str, Any] = {"namespace": "default"}
-    gone = await scene.house.http.post("/v1/purge", json=purge, headers={"x-api-key": key})
-    assert gone.status_code == 200, gone.text
-    assert came_from(await asking) == ("miss", "verify-gone")
+async def test_an_entry_that_goes_while_the_model_is_asked_is_not_served(tmp_path: Path) -> None:
+    async with held(tmp_path) as stage:
+        asking = asyncio.create_task(stage.house.ask(ASKED, model=DEAR, max_tokens=1_000))
+        await stage.house.door.reached.wait()
+        purge: dict[str, Any] = {"namespace": "default"}
+        gone = await stage.house.http.post("/v1/purge", json=purge, headers={"x-api-key": "any"})
+        assert gone.status_code == 200, gone.text
+        stage.house.door.release()
+        assert came_from(await asking) == ("miss", "verify-gone")
 
 
 def nano(response: Any, header: str) -> int:
     return int(Decimal(response.headers[header]) * 1_000_000_000)
 
 
-async def test_askers_of_one_question_need_one_place_of_the_limits(scene: Scene) -> None:
-    key = await scene.house.key("narrow")
-    await scene.put("narrow", limits={"concurrent_misses": 1})
-    await scene.store(key=key)
-    scene.reply = lambda _: Directives(text="NONE", fault=Fault("slow", delay_s=0.3))
-    before = len(scene.calls)
-    first = asyncio.create_task(scene.ask(ASKED, key=key))
-    await until(lambda: len(scene.calls) > before)
-    answers = await asyncio.gather(first, *(scene.ask(ASKED, key=key) for _ in range(4)))
-    kinds = sorted(came_from(one)[0] for one in answers)
-    assert kinds == ["coalesced"] * 4 + ["miss"]
-    assert len(scene.calls) == before + 1
+async def test_askers_of_one_question_need_one_place_of_the_limits(tmp_path: Path) -> None:
+    async with held(tmp_path, "NONE") as stage:
+        await stage.put(limits={"concurrent_misses": 1})
+        house, door = stage.house, stage.house.door
+
+        def ask() -> asyncio.Task[Any]:
+            return asyncio.create_task(house.ask(ASKED, model=DEAR, max_tokens=1_000))
+
+        asked = [ask()]
+        await door.reached.wait()  # it has the place, and its verification is on its way
+        asked += [ask() for _ in range(4)]
+        (verification,) = house.parts.verification.verifier._asking._running.values()
+        await until(lambda: verification.readers == 5)
+        door.release()
+        door.hold_at(lambda method, path: path == "/v1/messages", "before")
+        await door.reached.wait()  # the answer, after the verification's no
+        (answer,) = house.parts.service._flights._running.values()
+        await until(lambda: answer.readers == 5)
+        door.release()
+        kinds = sorted(came_from(one)[0] for one in await asyncio.gather(*asked))
+        assert kinds == ["coalesced"] * 4 + ["miss"]
+        assert len(stage.verified) == 1

@@ -23,6 +23,7 @@ _SEARCH = [{"type": "web_search_20250305", "name": "web_search"}]
 _CATEGORIES = ("bio", "cyber", "reasoning_extraction")
 _FAST = ("claude-opus-5-5", "claude-fable-5-2")
 _MODELS = (MODEL, "claude-sonnet-5-5", "claude-opus-5-5", "claude-sonnet-4-6", "claude-haiku-4-5")
+_SAME = ("What is", "What's")
 _PLACES = ("France", "Peru", "Kenya", "Japan", "Norway", "Chile", "Egypt", "Cuba", "Nepal", "Iran")
 
 # Kinds of request and how often each comes.
@@ -160,10 +161,11 @@ class Traffic:
 
     async def send(self, count: int, *, at_once: int = 48) -> None:
         """Send so many requests, `at_once` of them side by side, and wait for what is queued."""
+        left = count - await self._hit()
         kinds: list[str] = []
-        while len(kinds) < count:
+        while len(kinds) < left:
             kind = self._random.choices(list(KINDS), list(KINDS.values()))[0]
-            kinds += [kind] * min(_TAKEN_TOGETHER.get(kind, 1), count - len(kinds))
+            kinds += [kind] * min(_TAKEN_TOGETHER.get(kind, 1), left - len(kinds))
         self.sent.update(kinds)
         groups: list[tuple[str, int]] = []
         place = 0
@@ -184,6 +186,19 @@ class Traffic:
         await asyncio.gather(*(ask() for _ in range(at_once)))
         for id in self._jobs:
             await self.house.ended(id, key=self._key)
+
+    async def _hit(self) -> int:
+        """Send a question, and once it is stored its paraphrase: a hit, which is audited.
+
+        Whether others meet depends on who is answered first. Returns how many requests that were.
+        """
+        asked = [f"{words} the capital of Malta? [[sim text=Malta]]" for words in _SAME]
+        for text in asked:
+            messages = [{"role": "user", "content": text}]
+            body = {"model": MODEL, "max_tokens": 200, "messages": messages}
+            await self._post("paraphrase", body, {"x-api-key": self._key})
+            await self.house.parts.service.drain(60)
+        return len(asked)
 
     async def _send(self, kind: str, size: int) -> None:
         if kind == "batch":
@@ -224,7 +239,7 @@ class Traffic:
                 text = f"What is item {self._random.randrange(20)}?"
                 body["stream"] = self._random.random() < 0.3
             case "paraphrase":
-                words = choice(("What is", "What's"))
+                words = choice(_SAME)
                 place = choice(_PLACES)  # told what to say: made-up answers are never audited
                 text = f"{words} the capital of {place}? [[sim text={place}]]"
             case "stream":

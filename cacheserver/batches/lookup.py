@@ -267,7 +267,7 @@ class CacheLookup:
                 self._joined(item, query, vector, key, pool, moves=moves)
                 return True
             admitted = await context.budgets.hold(
-                query, item.waiter.hold, now, token=context.work.token
+                query, item.waiter.hold, now, token=context.work.fence
             )
             if isinstance(admitted, Verdict):
                 return await self._refuse(item, request, decision, admitted, late, moves=moves)

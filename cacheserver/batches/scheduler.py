@@ -59,6 +59,7 @@ class BatchScheduler:
         self._hurry = asyncio.Event()
         self._changed = asyncio.Event()
         self._tasks: list[asyncio.Task[None]] = []
+        self._holds = False  # the lease, as far as is known
 
     @property
     def jobs(self) -> Jobs:
@@ -154,9 +155,11 @@ class BatchScheduler:
         while True:
             began = time.monotonic()
             try:
-                if await context.work.take(context.pace.lease_s):
+                self._holds = await context.work.take(context.pace.lease_s)
+                if self._holds:
                     context.held_until = began + context.pace.lease_s
             except StoreError:
+                self._holds = False
                 context.metrics.swallowed("batch-lease")
             held = context.held_until > began
             if held:
@@ -170,7 +173,7 @@ class BatchScheduler:
                 async with asyncio.timeout(self._context.pace.tick_s):
                     await self._hurry.wait()
             self._hurry.clear()
-            if self._context.work.token:
+            if self._holds:
                 await self._round()
             self._changed.set()
             self._changed = asyncio.Event()

@@ -94,6 +94,13 @@ class WorkQueue:
         self._move, self._tell = script(job_scripts.MOVE), script(job_scripts.TELL)
         self._requeue, self._leave = script(job_scripts.REQUEUE), script(job_scripts.LEAVE)
 
+    @property
+    def fence(self) -> str:
+        """The token of the lease. Raises `StoreError` without one: a script asks no lease of ""."""
+        if not self.token:
+            raise StoreError("the lease of the batch work is lost")
+        return self.token
+
     async def take(self, life_s: float) -> bool:
         """Take or renew the lease. False if another server has it."""
         life_ms = round(life_s * 1000)
@@ -101,8 +108,9 @@ class WorkQueue:
             try:
                 await run_script(self._renew, self._prefix, self.token, life_ms)
                 return True
-            except StoreError:
-                self.token = ""  # lost, or the store is away: another server may have it
+            except StoreError as error:
+                if "FENCED" in str(error):  # else the store is away, and the lease may be ours yet
+                    self.token = ""
                 raise
         # At random: a store that lost its data would give a number twice.
         token = secrets.token_hex(8)
@@ -125,7 +133,7 @@ class WorkQueue:
 
     async def drop_open(self, id: str) -> None:
         """Remove a job from the queue: every item was looked up, or the job was deleted."""
-        await run_script(self._sorted, self._prefix, self.token, id)
+        await run_script(self._sorted, self._prefix, self.fence, id)
 
     async def drop_cancelling(self, id: str) -> None:
         await command(self._redis, "SREM", f"{self._prefix}bt:cancel", id)
@@ -138,7 +146,7 @@ class WorkQueue:
         line = await self._line(finished)
         words = (repr(now), waiter.job, waiter.item, after, finished.end, line)
         row = (finished.row_id, finished.row)
-        return bool(await run_script(self._answer, self._prefix, self.token, *words, *row))
+        return bool(await run_script(self._answer, self._prefix, self.fence, *words, *row))
 
     async def join(
         self,
@@ -177,7 +185,7 @@ class WorkQueue:
             if name in _SEALED and isinstance(value, bytes):
                 value = self._sealer.seal(_ASKS, share["tenant"], f"{key}:{name}", value)
             words += (name, value)
-        return int(await run_script(self._join, self._prefix, self.token, *words)) >= 0
+        return int(await run_script(self._join, self._prefix, self.fence, *words)) >= 0
 
     async def pools(self) -> list[str]:
         return [pool for pool in await self._texts("HKEYS", "bt:pools") if pool != DIRECT]
@@ -237,7 +245,7 @@ class WorkQueue:
     async def pack(self, pool: str, nonce: str, keys: Sequence[str], now: float) -> int:
         """Make one batch of asks; return the number of asks in it."""
         words: list[str | int] = [WORK_MS, round(now * 1000), pool, nonce, *keys]
-        return int(await run_script(self._pack, self._prefix, self.token, *words))
+        return int(await run_script(self._pack, self._prefix, self.fence, *words))
 
     async def batches_due(self, now: float) -> list[str]:
         return await self._texts("ZRANGEBYSCORE", "bt:ships", "-inf", round(now * 1000))
@@ -277,7 +285,7 @@ class WorkQueue:
         due_ms = round(due * 1000)
         return bool(
             await run_script(
-                self._move, self._prefix, self.token, batch.nonce, batch.state, due_ms, *words
+                self._move, self._prefix, self.fence, batch.nonce, batch.state, due_ms, *words
             )
         )
 
@@ -301,12 +309,12 @@ class WorkQueue:
         for each in finished:
             words += (each.waiter.job, each.waiter.item, each.end, await self._line(each))
             words += (each.row_id, each.row)
-        return int(await run_script(self._tell, self._prefix, self.token, *words))
+        return int(await run_script(self._tell, self._prefix, self.fence, *words))
 
     async def requeue(self, key: str, pool: str, due: float, share: Mapping[str, Any]) -> None:
         """Put an ask back into a pool."""
         words = (key, pool, round(due * 1000), await self._share(share))
-        await run_script(self._requeue, self._prefix, self.token, *words)
+        await run_script(self._requeue, self._prefix, self.fence, *words)
 
     async def leave(self, finished: FinishedItem, key: str, now: float) -> bool:
         """End an item whose ask has not been sent. False if it was sent."""
@@ -314,7 +322,7 @@ class WorkQueue:
         line = await self._line(finished)
         words = (repr(now), key, str(waiter), waiter.job, waiter.item, line)
         row = (finished.row_id, finished.row)
-        return bool(await run_script(self._leave, self._prefix, self.token, *words, *row))
+        return bool(await run_script(self._leave, self._prefix, self.fence, *words, *row))
 
     async def rows(self, most: int = 500) -> dict[str, bytes]:
         """Some rows that may not be in the ledger yet, by id."""

@@ -73,6 +73,8 @@ async def test_a_server_that_lost_its_lease_changes_nothing(redis: Connection, p
     with pytest.raises(StoreError, match="FENCED"):
         await held_up.take(60)
     assert not await held_up.take(60)
+    with pytest.raises(StoreError, match="lost"):  # its round goes on without a lease
+        await held_up.finish_item(told, 1.0)
     assert await next_one.finish_item(told, 1.0)
     await held_up.give_back()  # of nothing
     assert await next_one.take(60)
@@ -89,6 +91,20 @@ async def test_a_store_that_lost_its_data_has_no_two_servers_work(
     with pytest.raises(StoreError, match="FENCED"):
         await held_up.take(60)
     assert not await held_up.take(60)
+
+
+async def test_a_lease_outlives_a_renewal_that_fails(redis: Connection, prefix: str) -> None:
+    _, job = await opened(redis, prefix)
+    work, lease = WorkQueue(redis, prefix=prefix), f"{prefix}bt:lease"
+    assert await work.take(60)
+    await redis.rename(lease, f"{lease}:aside")
+    await redis.hset(lease, "the store", "fails")
+    with pytest.raises(StoreError):
+        await work.take(60)
+    await redis.rename(f"{lease}:aside", lease)
+    told = FinishedItem(Waiter(job.id, 0, "same"), "succeeded", b"{}", "acme")
+    assert await work.finish_item(told, 1.0)  # a paid answer is not lost
+    assert await work.take(60)
 
 
 def rows_of(work: WorkQueue, ledger: Ledger, **given: Any) -> PendingRows:

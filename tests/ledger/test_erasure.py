@@ -101,8 +101,13 @@ async def test_money_stays_and_names_go(
 def test_a_row_that_came_after_keeps_its_names() -> None:
     one = row(at=AT, tenant="acme", tags=("mine",), conversation="ours")
     for selector in SELECTORS.values():
-        assert Names("acme", selector, AT - 1, {one.id}).without(one) == one
+        assert Names("acme", selector, AT - 1, frozenset()).without(one) == one
         assert Names("else", selector, AT, {one.id}).without(one) == one
+        # Its request is known to be from before the erasure, though it was booked after it.
+        since = Names("acme", selector, AT - 1, {one.id})
+        assert since.cover(one)
+        assert since.without(one).conversation is None
+        assert since.without(one).tags == ()
     known = Names("acme", Selector("actor", ("a",)), AT, {one.id}).without(one)
     assert known == replace(one, tags=(), conversation=None)
     assert row_codec.flat(known)["cost_nanodollars"] == row_codec.flat(one)["cost_nanodollars"]

@@ -245,7 +245,7 @@ async def test_a_job_from_before_a_purge_leaves_no_answer_though_claude_was_aske
 ) -> None:
     from cacheserver.simulated.directives import Fault
 
-    house.upstream.faults.add(Fault("error", status=529, times=3, should_retry=False))
+    house.upstream.faults.add(Fault("error", status=529, times=1, should_retry=False))
     taken = await house.job("How far is the moon?", deadline=HOUR)
     work, entries = house.batching._context.work, house.parts.entries.entries
 

@@ -15,6 +15,7 @@ from cacheserver.core.rules.batching import BatchRules
 from tests.batches.house import BatchHouse, shut
 from tests.batches.test_batches import until, until_sent
 from tests.house import MODEL
+from tests.live_ids import live_ids
 
 HOUR = 3_600
 
@@ -256,7 +257,7 @@ async def test_a_job_from_before_a_purge_leaves_no_answer_though_claude_was_aske
     await entries.purge_tenant("default")
     house.clock.ahead_s += 60
     assert (await house.ended(taken.json()["id"]))["result"]["type"] == "succeeded"
-    assert await entries.live_ids() == set()
+    assert await live_ids(entries) == set()
 
 
 async def test_a_job_waits_for_as_long_as_claude_is_not_asked(house: BatchHouse) -> None:

@@ -19,6 +19,7 @@ from cacheserver.embedded import process as child
 from cacheserver.embedded import snapshot
 from cacheserver.embedded.store import EmbeddedStore, running_url
 from cacheserver.storage.connection import Connection, check_server, command, connect
+from tests.live_ids import live_ids
 from tests.redis_servers import ENGINES, listens
 
 
@@ -223,7 +224,7 @@ async def test_a_server_killed_in_the_middle_of_writes_starts_again_with_all_of_
         assert not _runs(left_behind)
         client = connect(url)
         entries = Entries(client)
-        assert acknowledged <= await entries.live_ids()
+        assert acknowledged <= await live_ids(entries)
         assert acknowledged <= {row.entry_id async for row in entries.vectors.scan()}
         newest = await entries.by_id("acme", max(acknowledged))
         assert newest is not None

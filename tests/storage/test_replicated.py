@@ -20,6 +20,7 @@ from cacheserver.storage.replication import run_waiting
 from cacheserver.tenants.page_sessions import PageSessions
 from tests.cache.entries import entry
 from tests.house import ADMIN_KEY, House, came_from
+from tests.live_ids import live_ids
 from tests.redis_clusters import Nodes, cluster
 from tests.storage.replicas import KEYS, WITHIN_S, lost, replica_of, until_hit
 
@@ -303,7 +304,7 @@ async def test_a_purge_begins_again_where_a_replica_takes_over_between_its_steps
             assert await store.put(one, keep_s=0, vector=None, asked_at=time.time())
         await store.purge_tag("acme", "t")
         assert redis.recent.takeovers == 1
-        assert await store.live_ids() == set()
+        assert await live_ids(store) == set()
     finally:
         await redis.aclose()
 

@@ -9,12 +9,13 @@ from __future__ import annotations
 import asyncio
 import logging
 import threading
-from collections.abc import Callable, Collection
+from collections.abc import AsyncIterator, Callable, Collection, Sequence
 from pathlib import Path
 from typing import Final
 
 from cacheserver.cache.semantic_index import unloaded
-from cacheserver.cache.semantic_index.port import ScopeCounts
+from cacheserver.cache.semantic_index.entry_ids import gone_of
+from cacheserver.cache.semantic_index.port import AreStored, ScopeCounts
 from cacheserver.cache.semantic_index.scope_limit import Loading, ScopeLimit
 from cacheserver.core.errors import StoreError
 from cacheserver.index import snapshot
@@ -102,12 +103,20 @@ class FaissIndex:
     async def holds(self, id: str, scope: str) -> bool:
         return self._scopes.holds(id, scope)
 
-    async def names(self) -> set[str]:
-        return await self._scopes.names()
+    async def pages(self) -> AsyncIterator[Sequence[str]]:
+        for page in self._scopes.pages():
+            yield page
 
     async def next_page(self) -> list[tuple[str, str]]:
         """Return some of what is not in memory: what is, is met, or expires."""
         return self._scopes.unloaded.next_page()
+
+    async def discard_gone(self, are_stored: AreStored) -> int:
+        """Remove what has no stored entry, in memory too; it is in no later snapshot."""
+        gone = set[str]()
+        async for page in self.pages():
+            gone |= await gone_of(page, are_stored)
+        return await self.discard(gone)
 
     async def discard(self, names: Collection[str]) -> int:
         """Remove these ids, in memory too; what is removed is in no later snapshot."""

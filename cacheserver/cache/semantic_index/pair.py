@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import AsyncIterator, Sequence
 
-from cacheserver.cache.semantic_index.port import IndexKind, ScopeCounts, SemanticIndex
+from cacheserver.cache.semantic_index.port import (
+    AreStored,
+    IndexKind,
+    ScopeCounts,
+    SemanticIndex,
+)
 from cacheserver.index.models import Vectors
 from cacheserver.index.partition import Match
 
@@ -66,14 +71,17 @@ class Pair:
     async def holds(self, id: str, scope: str) -> bool:
         return await self.old.holds(id, scope) and await self.new.holds(id, scope)
 
-    async def names(self) -> set[str]:
-        return await self.old.names() | await self.new.names()
+    async def pages(self) -> AsyncIterator[Sequence[str]]:
+        for index in (self.old, self.new):
+            async for page in index.pages():
+                yield page
 
     async def next_page(self) -> list[tuple[str, str]]:
         return await self.old.next_page()
 
-    async def discard(self, names: Collection[str]) -> int:
-        return max(await self.old.discard(names), await self.new.discard(names))
+    async def discard_gone(self, are_stored: AreStored) -> int:
+        gone = await self.old.discard_gone(are_stored)
+        return max(gone, await self.new.discard_gone(are_stored))
 
     async def tend(self) -> None:
         await self.old.tend()

@@ -6,7 +6,7 @@ An id is an entry's, 32 hexadecimal digits, with the fingerprint behind it.
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal, Protocol, TypeAlias
 
@@ -14,6 +14,7 @@ from cacheserver.index.models import Vectors
 from cacheserver.index.partition import Match
 
 IndexKind: TypeAlias = Literal["faiss", "vector-sets"]
+AreStored: TypeAlias = Callable[[Sequence[str]], Awaitable[Sequence[bool]]]  # of entry ids
 
 
 class ScopeLoading(Exception):
@@ -88,14 +89,17 @@ class SemanticIndex(Protocol):
 
     async def holds(self, id: str, scope: str) -> bool: ...
 
-    async def names(self) -> set[str]:
-        """Return all ids that are in."""
+    def pages(self) -> AsyncIterator[Sequence[str]]:
+        """Yield all ids that are in, some at a time; some twice."""
 
     async def next_page(self) -> list[tuple[str, str]]:
         """Return some ids with their scopes, to be compared with the store."""
 
-    async def discard(self, names: Collection[str]) -> int:
-        """Remove these ids, of any scope, for good; return how many were in."""
+    async def discard_gone(self, are_stored: AreStored) -> int:
+        """Remove what has no stored entry, for good; return how many there were.
+
+        An entry is added after it was stored: what is in before `are_stored` is asked is gone.
+        """
 
     async def tend(self) -> None:
         """Remove what has expired. Called off the request path."""

@@ -20,15 +20,14 @@ import numpy as np
 import numpy.typing as npt
 
 from cacheserver.cache.semantic_index.port import ScopeCounts, ScopeLoading
-from cacheserver.cache.semantic_index.unloaded import Unloaded, pack_all, unpack_all
+from cacheserver.cache.semantic_index.unloaded import PAGE, Unloaded, pack_all, pages_of
 from cacheserver.core.errors import StoreError
 from cacheserver.core.single_flight import end
 from cacheserver.index.errors import BadVector
 from cacheserver.index.models import Vectors
-from cacheserver.index.names import Name, unpacked
+from cacheserver.index.names import Name, packed, unpacked
 from cacheserver.index.vectors import VectorIndex
 
-_STEP = 10_000  # names added by one call, which keeps all threads waiting: 1 ms
 _AT_ONCE = 4  # loads: each reads half a megabyte at a time from the store
 # How long a search waits for a scope: what a load of 10,000 questions takes, and a twentieth of
 # the shortest call to Claude. `scripts/bench index` prints the times.
@@ -168,12 +167,10 @@ class ScopeLimit:
             await move.ended.wait()
         return gone
 
-    async def names(self) -> set[str]:
-        """Return all names, of scopes in memory and not."""
-        held = self.vectors.names()
-        added = set[str]().union(*(move.added for move in self._moves.values()))
-        packed = b"".join(self.unloaded.copy().values())
-        return await asyncio.to_thread(lambda: _united(added, held, unpack_all(packed)))
+    def pages(self) -> Iterator[list[str]]:
+        """Return all names of now, of scopes in memory and not, some at a time; some twice."""
+        added = [packed(name) for move in self._moves.values() for name in move.added]
+        return _paged([*added, *self.vectors.names()], b"".join(self.unloaded.copy().values()))
 
     def evict(self) -> None:
         """Begin to evict the scopes that were asked the longest ago, if the limit is exceeded."""
@@ -273,9 +270,7 @@ class ScopeLimit:
             self.unloaded.forget_empty(scope)
 
 
-def _united(names: set[str], *lists: Sequence[Name]) -> set[str]:
-    """Return `names` with those of the lists, added in steps: requests are answered meanwhile."""
-    for each in lists:
-        for start in range(0, len(each), _STEP):
-            names.update(map(unpacked, each[start : start + _STEP]))
-    return names
+def _paged(names: Sequence[Name], more: bytes) -> Iterator[list[str]]:
+    for start in range(0, len(names), PAGE):
+        yield list(map(unpacked, names[start : start + PAGE]))
+    yield from pages_of(more)

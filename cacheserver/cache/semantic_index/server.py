@@ -10,7 +10,7 @@ sent after it on the same one would wait.
 from __future__ import annotations
 
 import asyncio
-from collections import defaultdict
+from collections import defaultdict, deque
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, Protocol, TypeAlias
@@ -18,6 +18,7 @@ from urllib.parse import unquote, urlsplit
 
 from redis.asyncio import Redis, RedisCluster
 from redis.asyncio.cluster import ClusterNode
+from redis.asyncio.connection import Connection
 from redis.exceptions import RedisClusterException
 
 from cacheserver.core.errors import SettingsError, StoreError
@@ -162,8 +163,20 @@ class ClusterServer:
 
     async def _node(self, key: str) -> ClusterNode:
         await self._cluster.initialize()
+        for node in self._cluster.nodes_manager.nodes_cache.values():
+            if not isinstance(node._free, _LastUsedFirst):
+                node._free = _LastUsedFirst(node._free)
         slot = self._cluster.keyslot(key)
         return self._cluster.nodes_manager.get_node_from_slot(slot)
+
+
+class _LastUsedFirst(deque[Connection]):
+    """Free connections of a node. redis-py takes the one that it used the longest ago, and so sends
+    `ASKING` on another than the command that it is for, which the node then refuses.
+    """
+
+    def popleft(self) -> Connection:
+        return self.pop()
 
 
 def open_server(url: str, *, tls: Tls | None = None, timeout_s: float = _TIMEOUT_S) -> IndexServer:

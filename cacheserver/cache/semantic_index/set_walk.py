@@ -5,12 +5,14 @@ Each method raises `StoreError`.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Sequence
 
 from cacheserver.cache.semantic_index.keys import SHARDS, Keys, Segment, unpack
 from cacheserver.cache.semantic_index.server import IndexServer
 
 _PAGE = 500  # names read by one round trip
+_AT_ONCE = 16  # sets counted side by side, of up to 32 connections
 
 
 class SetWalk:
@@ -57,6 +59,15 @@ class SetWalk:
     async def size(self, segment: Segment) -> int:
         key = self._keys.vectors(segment)
         return int(await self._server.run(key, "VCARD", key))
+
+    async def count(self) -> int:
+        """Return the number of all vectors."""
+        count = 0
+        async for segments in self.segments():
+            for start in range(0, len(segments), _AT_ONCE):
+                sizes = map(self.size, segments[start : start + _AT_ONCE])
+                count += sum(await asyncio.gather(*sizes))
+        return count
 
     async def wipe(self) -> None:
         """Delete all sets; what says that they are complete goes first."""

@@ -14,7 +14,7 @@ import orjson
 from cacheserver.cache.semantic_index.keys import pack, unpack
 
 _WIDTH = 48  # bytes of a name
-_PAGE = 1_000  # names compared with the store at a time: one command
+PAGE = 1_000  # names compared with the store at a time: one command
 _HEAD = struct.Struct("<I")  # length of the JSON that says which scopes there are
 
 
@@ -25,6 +25,12 @@ def pack_all(names: Iterable[str]) -> bytes:
 def unpack_all(packed: bytes) -> list[str]:
     digits, width = unpack(packed), 2 * _WIDTH
     return [digits[at : at + width] for at in range(0, len(digits), width)]
+
+
+def pages_of(packed: bytes) -> Iterator[list[str]]:
+    """Yield packed names, some at a time."""
+    for at in range(0, len(packed), PAGE * _WIDTH):
+        yield unpack_all(packed[at : at + PAGE * _WIDTH])
 
 
 class Unloaded:
@@ -108,7 +114,7 @@ class Unloaded:
     def next_page(self) -> list[tuple[str, str]]:
         """Return some names with their scopes. Call by call all come, then all again."""
         page: list[tuple[str, str]] = []
-        while len(page) < _PAGE:
+        while len(page) < PAGE:
             found = next(self._pages, None)
             if found is None:
                 self._pages = self._walk()
@@ -119,7 +125,7 @@ class Unloaded:
     def _walk(self) -> Iterator[list[tuple[str, str]]]:
         for scope in list(self._names):
             at = 0
-            while some := self._names.get(scope, b"")[at : at + _PAGE * _WIDTH]:
+            while some := self._names.get(scope, b"")[at : at + PAGE * _WIDTH]:
                 yield [(name, scope) for name in unpack_all(bytes(some))]
                 at += len(some)
 

@@ -14,13 +14,14 @@ import json
 import math
 import time
 from collections import OrderedDict
-from collections.abc import AsyncIterator, Callable, Collection, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
 import numpy as np
 
 from cacheserver.cache.semantic_index import scripts
+from cacheserver.cache.semantic_index.entry_ids import gone_of
 from cacheserver.cache.semantic_index.keys import (
     SHARDS,
     Keys,
@@ -31,6 +32,7 @@ from cacheserver.cache.semantic_index.keys import (
     unpack,
 )
 from cacheserver.cache.semantic_index.marks import Marks
+from cacheserver.cache.semantic_index.port import AreStored
 from cacheserver.cache.semantic_index.server import IndexServer, Word
 from cacheserver.cache.semantic_index.set_walk import SetWalk
 from cacheserver.core.errors import StoreError
@@ -53,6 +55,7 @@ _CONDEMNED_S = 120.0  # from condemned to removed: longer than that
 _SWEEP = 50  # vectors removed by one script: at 0.1 ms each it holds up others for 5 ms
 _DUE = 100  # segments of a shard looked at in a round
 _MOST_SCOPES = 100_000  # whose segments a process knows: some 30 MB
+_FAILING_S = 60.0
 _COUNT_SHARE = 100  # counting takes at most a hundredth of the time
 
 
@@ -89,7 +92,6 @@ class VectorSets:
     ) -> None:
         """`most`: vectors of one segment. `wait_s`: how long a search may take; None: any time."""
         self.dim = dim
-        self.failing = False  # the last search or change failed
         self._server = server
         self._keys = Keys(prefix, mark_of(embedder_id))
         self._walk = SetWalk(server, self._keys)
@@ -99,9 +101,18 @@ class VectorSets:
         self._most = most
         self._wait_s = wait_s
         self._scopes: OrderedDict[str, _Scope] = OrderedDict()
+        self._failed: tuple[str, float] | None = None  # the last scope that failed, and when
         self._vectors = 0  # as counted last, and changed by this process since
         self._count_at = -math.inf
         self._pages: AsyncIterator[list[tuple[str, str]]] | None = None
+
+    @property
+    def failing(self) -> bool:
+        """Return whether a scope failed in the last minute, and was not asked with success since.
+
+        One node of a cluster may fail while the others do not.
+        """
+        return self._failed is not None and self._monotonic() - self._failed[1] < _FAILING_S
 
     def __len__(self) -> int:
         """Return about how many vectors there are."""
@@ -140,11 +151,11 @@ class VectorSets:
             async with asyncio.timeout(self._wait_s):
                 found = await self._search(scope, query.tobytes(), k, now)
         except (StoreError, TimeoutError) as error:
-            self.failing = True
+            self._failed = scope, self._monotonic()
             if isinstance(error, TimeoutError):
                 raise StoreError("the index does not answer in time") from None
             raise
-        self.failing = False
+        self._note_success(scope)
         best = dict[str, float]()
         for id, cosine in found:
             best[id] = max(cosine, best.get(id, -1.0))
@@ -163,9 +174,9 @@ class VectorSets:
         try:
             await self._add(pack(id), scope, row.tobytes(), min(expires_at, _FOREVER))
         except StoreError:
-            self.failing = True
+            self._failed = scope, self._monotonic()
             raise
-        self.failing = False
+        self._note_success(scope)
 
     async def remove(self, id: str, scope: str) -> bool:
         """Remove a vector; return whether it was in."""
@@ -184,9 +195,10 @@ class VectorSets:
                 return True
         return False
 
-    async def names(self) -> set[str]:
-        """Return all ids that are in."""
-        return {id async for page in self._walk.pages() for id, _ in page}
+    async def pages(self) -> AsyncIterator[Sequence[str]]:
+        """Yield all ids that are in, some at a time."""
+        async for page in self._walk.pages():
+            yield [id for id, _ in page]
 
     async def next_page(self) -> list[tuple[str, str]]:
         """Return some ids with their scopes. Call by call all come, then all again."""
@@ -201,14 +213,14 @@ class VectorSets:
             self._pages = None
             raise
 
-    async def discard(self, names: Collection[str]) -> int:
-        """Remove these ids, of any scope; return how many were in."""
+    async def discard_gone(self, are_stored: AreStored) -> int:
+        """Remove what has no stored entry; return how many there were."""
         gone = 0
-        if names:
-            async for page in self._walk.pages():
-                for id, scope in page:
-                    if id in names:
-                        gone += await self.remove(id, scope)
+        async for page in self._walk.pages():
+            without = await gone_of([id for id, _ in page], are_stored)
+            for id, scope in page:
+                if id in without:
+                    gone += await self.remove(id, scope)
         return gone
 
     async def save(self) -> None:
@@ -244,6 +256,10 @@ class VectorSets:
 
     async def close(self) -> None:
         await self._server.close()
+
+    def _note_success(self, scope: str) -> None:
+        if self._failed is not None and self._failed[0] == scope:
+            self._failed = None
 
     async def _search(
         self, scope: str, query: bytes, k: int, now: float
@@ -371,11 +387,8 @@ class VectorSets:
         await self._run_script(scripts.SETTLE, [key], segment.member, score, again)
 
     async def _recount(self) -> None:
-        began, count = self._monotonic(), 0
-        async for segments in self._walk.segments():
-            for segment in segments:
-                count += await self._walk.size(segment)
-        self._vectors = count
+        began = self._monotonic()
+        self._vectors = await self._walk.count()
         ended = self._monotonic()
         self._count_at = ended + _COUNT_SHARE * (ended - began)
 

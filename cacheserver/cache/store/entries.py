@@ -44,7 +44,6 @@ HALF_LIFE_S = 86_400  # of a hit in GDSF's frequency: yesterday's count half of 
 # day). An answer asked for before that cannot be told from a purged one, and is refused.
 MARKER_S = 172_800
 _STEP = 200  # entries dropped by one script, which blocks the store for 8 ms
-_SCAN = 10_000  # ids read by one round trip
 _MOST_TOUCHED = 50_000  # entries whose hits wait to be counted; those of others are dropped
 _UPKEEP_S = 5.0
 
@@ -325,18 +324,6 @@ class Entries:
             total += len(dropped)
         await self.hot.confirm()
         return total
-
-    async def live_ids(self) -> set[str]:
-        """Return the ids of all that is stored, stale entries included."""
-        live: set[str] = set()
-        cursor, now_ms = 0, self._clock() * 1000
-        while True:
-            cursor, found = await command(
-                self._redis, "ZSCAN", f"{self._prefix}deadlines", cursor, "COUNT", _SCAN
-            )
-            live.update(entry_id.decode() for entry_id, dies_ms in found if dies_ms > now_ms)
-            if cursor == 0:
-                return live
 
     async def probe(self) -> None:
         """Write one key, to see that the store takes writes. Raises `StoreError`."""

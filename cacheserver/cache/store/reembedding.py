@@ -22,8 +22,8 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from cacheserver.cache.semantic_index.entry_ids import EntryIds
 from cacheserver.cache.store.embedder_state import EmbedderState, EmbedderStates, state_for
-from cacheserver.cache.store.index_upkeep.view import by_id
 from cacheserver.cache.store.semantic import SemanticEntries, site_of
 from cacheserver.cache.store.stored_vectors import FoundRow, with_vectors
 from cacheserver.core.errors import SettingsError, StoreError
@@ -231,8 +231,8 @@ class Reembedding:
 
     async def index_embedded(self) -> None:
         """Index what another server has embedded so far. Raises `StoreError`."""
-        known = await by_id(self._semantic.index)
-        async for page in self._entries.vectors.pages(known, size=_PAGE):
+        known = await EntryIds.read(self._semantic.index.pages())
+        async for page in self._entries.vectors.pages(known.meet, size=_PAGE):
             for one in page:
                 await self._wants(one)
             await asyncio.sleep(0)
@@ -244,10 +244,10 @@ class Reembedding:
         """
         failed = in_a_row = 0
         before = self._semantic.lacking
-        known = await by_id(self._semantic.index)
+        known = await EntryIds.read(self._semantic.index.pages())
         stored = await self._entries.vectors.count()
         self.progress = Progress(left=max(0, stored - len(known)))
-        async for page in self._entries.vectors.pages(known, size=_PAGE):
+        async for page in self._entries.vectors.pages(known.meet, size=_PAGE):
             lacking = [one for one in page if await self._wants(one)]
             questions = await self._entries.vectors.questions(lacking)
             for found, entry in zip(lacking, questions, strict=True):

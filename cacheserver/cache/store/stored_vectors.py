@@ -7,7 +7,7 @@ A row lives as long as its entry, and is deleted with it (`entry_scripts`). Each
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Collection, Container, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TypeAlias
 
@@ -22,6 +22,7 @@ from cacheserver.storage.connection import Connection, command, run_script
 from cacheserver.storage.sealer import Sealer
 
 Values: TypeAlias = Mapping[str, Sequence[bytes | None]]  # by entry id
+Wanted: TypeAlias = Callable[[Collection[str]], Collection[str]]  # of entry ids those to be read
 
 _SCAN = 1_000  # rows read by one round trip: about a megabyte
 _AT_ONCE = 50  # rows unpacked on the event loop: half a millisecond; more are in a thread
@@ -91,28 +92,22 @@ class StoredVectors:
         self._sealer = sealer
         self._replace = redis.register_script(entry_scripts.VECTORS)
 
-    async def scan(
-        self, known: Container[str] = (), *, seen: Callable[[Collection[str]], object] | None = None
-    ) -> AsyncIterator[VectorRow]:
+    async def scan(self, wanted: Wanted = lambda ids: ids) -> AsyncIterator[VectorRow]:
         """Yield the row of every stored question, to restore the index. Any order.
 
-        Those of the entry ids in `known` are left out, and not fetched. `seen` is called with all
-        ids that are there, some at a time; expired ones may be among them.
+        `wanted` is called with all ids that are there, some at a time, expired ones among them;
+        rows that it does not return are not fetched.
 
         Stored throughout the scan means yielded; one may come twice, and one may be gone when it
         comes: the entry is asked before it is served anyway.
         """
-        async for page in self.pages(known, seen=seen):
+        async for page in self.pages(wanted):
             for found in page:
                 if found.row is not None:
                     yield found.row
 
     async def pages(
-        self,
-        known: Container[str] = (),
-        *,
-        size: int = _SCAN,
-        seen: Callable[[Collection[str]], object] | None = None,
+        self, wanted: Wanted = lambda ids: ids, *, size: int = _SCAN
     ) -> AsyncIterator[list[FoundRow]]:
         """Yield all entries with their rows, some at a time; as `scan`."""
         cursor = 0
@@ -120,10 +115,8 @@ class StoredVectors:
             cursor, found = await command(
                 self._redis, "HSCAN", f"{self._prefix}ids", cursor, "COUNT", size
             )
-            metas = {id.decode(): meta for id, meta in found.items()}
-            if seen is not None:
-                seen(metas.keys())
-            metas = {id: meta for id, meta in metas.items() if id not in known}
+            all_of = {id.decode(): meta for id, meta in found.items()}
+            metas = {id: all_of[id] for id in wanted(all_of.keys())}
             names = [str(orjson.loads(meta)[0]) for meta in metas.values()]
             keys = [f"{self._prefix}v:{name}" for name in names]
             values = await command(self._redis, "MGET", *keys) if keys else []

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import math
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,6 +21,7 @@ from cacheserver.core.errors import StoreError
 from cacheserver.core.types import Entry
 from cacheserver.index.models import Vectors
 from cacheserver.storage.connection import Connection
+from tests.cache.semantic_index.contents import names_in
 from tests.cache.semantic_index.limited import DIM, EMBEDDER, POOL, Server, question, serving
 from tests.cache.semantic_index.servers import Clock, one_redis8
 from tests.redis_servers import prefix, redis, url
@@ -45,10 +46,10 @@ class Sets(VectorSets):
     """Vector sets whose additions fail while `away`, and that can be held up."""
 
     away = False
-    held_up: Literal["add", "names"] | None = None  # the next such call
+    held_up: Literal["add", "pages"] | None = None  # the next such call
     held = ""  # the id that is not added yet
 
-    def hold_up(self, call: Literal["add", "names"]) -> None:
+    def hold_up(self, call: Literal["add", "pages"]) -> None:
         self.held_up, self.begun, self.go_on = call, asyncio.Event(), asyncio.Event()
 
     async def add(self, id: str, scope: str, vector: Vectors, expires_at: float) -> None:
@@ -59,10 +60,11 @@ class Sets(VectorSets):
             await self._wait()
         await super().add(id, scope, vector, expires_at)
 
-    async def names(self) -> set[str]:
-        if self.held_up == "names":
+    async def pages(self) -> AsyncIterator[Sequence[str]]:
+        if self.held_up == "pages":
             await self._wait()
-        return await super().names()
+        async for page in super().pages():
+            yield page
 
     async def _wait(self) -> None:
         self.held_up = None
@@ -148,7 +150,7 @@ async def test_sets_that_a_move_deletes_while_they_are_compared_stay_deleted(
         semantic.index = Pair(there.sets, there.server.index)
         await there.put(1)
         semantic.incomplete = True
-        there.sets.hold_up("names")
+        there.sets.hold_up("pages")
         tending = asyncio.create_task(semantic.tend())
         await there.sets.begun.wait()
         semantic.index = there.server.index  # the move ends
@@ -157,7 +159,7 @@ async def test_sets_that_a_move_deletes_while_they_are_compared_stay_deleted(
         with pytest.raises(StoreError, match="replaced"):
             await tending
         assert not await there.sets.is_full()
-        assert await there.sets.names() == set()
+        assert await names_in(there.sets) == set()
         await semantic.tend()
         assert not semantic.incomplete
 
@@ -245,4 +247,4 @@ async def test_what_is_erased_while_the_index_is_compared_is_not_added_behind_th
         kept = await there.put(3)
         there.sets.go_on.set()
         await tending
-        assert await there.sets.names() == {kept.id + kept.fingerprint}
+        assert await names_in(there.sets) == {kept.id + kept.fingerprint}

@@ -12,6 +12,7 @@ import pytest
 from cacheserver.cache.semantic_index.port import SemanticIndex
 from cacheserver.index.errors import BadVector
 from cacheserver.index.models import Vectors
+from tests.cache.semantic_index.contents import all_but, names_in
 from tests.cache.semantic_index.servers import DIM, Clock, name, one_redis8, opened
 from tests.index.data import near, unit_rows
 
@@ -53,7 +54,7 @@ async def test_the_most_similar_come_first_with_their_cosines(index: SemanticInd
     assert [match.cosine for match in matches] == pytest.approx(cosines[order[:5]], abs=0.01)
     assert all(match.cosine <= 1.0 for match in matches)
     assert len(index) == len(POOL)
-    assert await index.names() == {name(n) for n in range(len(POOL))}
+    assert await names_in(index) == {name(n) for n in range(len(POOL))}
 
 
 async def test_another_scope_is_never_searched(index: SemanticIndex) -> None:
@@ -72,7 +73,7 @@ async def test_an_id_that_is_added_again_is_replaced(index: SemanticIndex) -> No
     assert best.id == name(0)
     assert best.cosine == pytest.approx(1.0, abs=0.01)
     assert (await found(index, "s", POOL[9], 20, 0.0)).count(name(0)) == 1
-    assert len(await index.names()) == 7
+    assert len(await names_in(index)) == 7
 
 
 async def test_what_is_removed_is_not_found(index: SemanticIndex) -> None:
@@ -86,12 +87,12 @@ async def test_what_is_removed_is_not_found(index: SemanticIndex) -> None:
     assert not await index.remove(name(99), "s")
 
 
-async def test_ids_are_discarded_from_all_scopes(index: SemanticIndex) -> None:
+async def test_what_has_no_entry_leaves_all_scopes(index: SemanticIndex) -> None:
     for n in range(8):
         await index.add(name(n), f"scope {n % 2}", POOL[n], FAR)
-    assert await index.discard([name(1), name(2), name(77)]) == 2
-    assert await index.names() == {name(n) for n in (0, 3, 4, 5, 6, 7)}
-    assert await index.discard([]) == 0
+    assert await index.discard_gone(all_but([name(1), name(2), name(77)])) == 2
+    assert await names_in(index) == {name(n) for n in (0, 3, 4, 5, 6, 7)}
+    assert await index.discard_gone(all_but([])) == 0
 
 
 async def test_a_deadline_is_the_first_moment_that_is_too_late(
@@ -103,10 +104,10 @@ async def test_a_deadline_is_the_first_moment_that_is_too_late(
     assert await found(index, "s", POOL[0], 5, 2_000.0) == [name(2)]
     clock.now = 1_999.0
     await index.tend()
-    assert len(await index.names()) == 2
+    assert len(await names_in(index)) == 2
     clock.now = 2_000.0
     await index.tend()
-    assert await index.names() == {name(2)}
+    assert await names_in(index) == {name(2)}
     assert len(index) == 1
 
 
@@ -116,7 +117,7 @@ async def test_an_earlier_deadline_holds_once_it_is_set(index: SemanticIndex, cl
     assert await found(index, "s", POOL[0], 5, 2_000.0) == []
     clock.now = 2_000.0
     await index.tend()
-    assert await index.names() == set()
+    assert await names_in(index) == set()
 
 
 async def test_of_equals_the_newer_comes_first(index: SemanticIndex) -> None:
@@ -145,13 +146,13 @@ async def test_what_is_no_unit_vector_of_the_dimension_is_refused(
         await index.add(name(1), "s", vector, FAR)
     with pytest.raises(BadVector):
         await index.search("s", POOL[0][:-1], 1, 0.0)
-    assert await index.names() == set()
+    assert await names_in(index) == set()
 
 
 async def test_a_deadline_that_is_no_time_is_refused(index: SemanticIndex) -> None:
     with pytest.raises(ValueError, match="not a time"):
         await index.add(name(1), "s", POOL[0], math.nan)
-    assert await index.names() == set()
+    assert await names_in(index) == set()
 
 
 async def test_a_zero_vector_finds_some(index: SemanticIndex) -> None:
@@ -163,7 +164,7 @@ async def test_a_wiped_index_is_empty_and_takes_more(index: SemanticIndex) -> No
     for n in range(9):
         await index.add(name(n), f"scope {n % 2}", POOL[n], FAR)
     await index.wipe()
-    assert (len(index), await index.names()) == (0, set())
+    assert (len(index), await names_in(index)) == (0, set())
     assert await found(index, "scope 0", POOL[0], 5, 0.0) == []
     await index.add(name(1), "s", POOL[0], FAR)
     assert await found(index, "s", POOL[0], 5, 0.0) == [name(1)]

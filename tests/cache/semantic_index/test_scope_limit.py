@@ -18,6 +18,7 @@ from cacheserver.cache.semantic_index.scope_limit import Rows
 from cacheserver.cache.store.stored_entry import Replaced
 from cacheserver.core.errors import StoreError
 from cacheserver.storage.connection import Connection
+from tests.cache.semantic_index.contents import names_in
 from tests.cache.semantic_index.limited import POOL, Oracle, Server, question, serving
 from tests.cache.semantic_index.servers import Clock
 
@@ -133,7 +134,7 @@ class World:
                 server = self.servers[place]
                 await server.semantic.drop_gone()
                 live = {one.id + one.fingerprint for one, _ in held.values()}
-                assert await server.index.names() <= live
+                assert await names_in(server.index) <= live
             case ("limit", int(place), limit):
                 assert limit is None or isinstance(limit, int)
                 self.limits[place] = self.servers[place].limit.bytes = limit
@@ -233,7 +234,7 @@ async def test_what_changes_while_a_scope_is_loaded_holds_afterwards(world: Worl
     await world.check(0, "a", 1)
     await world.check(0, "a", 4)
     await world.check(0, "a", 5)
-    assert gone.id + name not in await server.index.names()
+    assert gone.id + name not in await names_in(server.index)
 
 
 async def test_an_erasure_holds_for_a_scope_that_is_being_loaded_and_on_disk(
@@ -257,7 +258,7 @@ async def test_an_erasure_holds_for_a_scope_that_is_being_loaded_and_on_disk(
     packed = bytes.fromhex(gone.id + name)
     assert packed not in snapshot
     assert name.encode() not in snapshot
-    assert gone.id + name not in await server.index.names()
+    assert gone.id + name not in await names_in(server.index)
     await world.check(0, "a", 1)
 
 
@@ -299,7 +300,7 @@ async def test_an_erasure_holds_for_a_scope_that_is_loaded_and_evicted_meanwhile
 
     # It is looked for in memory, in what is not in memory, and in memory again.
     await server.index.discard(Seen(name, (bool, loaded, evicted)))
-    assert name not in await server.index.names()
+    assert name not in await names_in(server.index)
 
 
 async def test_a_look_up_does_not_wait_long_for_a_scope_and_the_next_finds_it(

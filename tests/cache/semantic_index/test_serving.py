@@ -15,6 +15,7 @@ from cacheserver.cache.store.index_upkeep import view as index_view
 from cacheserver.cache.store.index_upkeep.view import IndexView
 from cacheserver.core.errors import SettingsError
 from cacheserver.storage.key_scan import scan_keys
+from tests.cache.semantic_index.contents import names_in
 from tests.cache.semantic_index.servers import one_redis8
 from tests.hostile.raw import until
 from tests.house import ADMIN_KEY, House, came_from
@@ -80,7 +81,7 @@ async def test_a_similar_question_is_found_in_the_cluster_and_in_no_other_scope(
             assert not (tmp_path / "index.snapshot").exists()
         async with opened(tmp_path, nodes.url) as house:  # it is there after a restart
             assert house.parts.index_move.as_json()["kind"] == "vector-sets"
-            assert len(await house.parts.entries.index.names()) == 3
+            assert len(await names_in(house.parts.entries.index)) == 3
             assert await outcome(house, QUESTION, acme) == "miss"  # another Claude's answer
             assert await outcome(house, ALIKE, acme) == "semantic"
 
@@ -90,18 +91,18 @@ async def test_what_is_purged_or_erased_leaves_the_sets(tmp_path: Path, url: str
         key = await house.key("acme")
         await outcome(house, QUESTION, key)
         await outcome(house, "How do I close my account?", key)
-        assert len(await house.parts.entries.index.names()) == 2
+        assert len(await names_in(house.parts.entries.index)) == 2
         await house.parts.entries.entries.purge_tenant("acme")
         assert await outcome(house, ALIKE, key) == "miss"
-        left = len(await house.parts.entries.index.names())
+        left = len(await names_in(house.parts.entries.index))
         assert left <= 2  # the one that was met is gone
         for _ in range(40):  # the others go page by page
             await house.parts.entries.tend()
-        assert len(await house.parts.entries.index.names()) == 1
+        assert len(await names_in(house.parts.entries.index)) == 1
         erase = {"namespace": "default"}
         got = await house.http.post("/v1/erase", headers={"x-api-key": key}, json=erase)
         assert got.status_code == 200, got.text
-        assert await house.parts.entries.index.names() == set()
+        assert await names_in(house.parts.entries.index) == set()
 
 
 async def test_an_answer_without_its_vector_is_not_served(tmp_path: Path, url: str) -> None:
@@ -133,7 +134,7 @@ async def test_an_index_that_is_away_is_a_miss_and_heals(
             assert 'site="index"' in metrics
             await asyncio.to_thread(nodes.start, nodes.all[0])  # it kept nothing
             await house.parts.entries.tend()
-            assert len(await house.parts.entries.index.names()) == 3
+            assert len(await names_in(house.parts.entries.index)) == 3
             assert await outcome(house, "how do i close my account") == "semantic"
             assert (await health_of(house))["status"] == "ok"
 
@@ -148,9 +149,9 @@ async def test_vectors_move_both_ways_while_the_server_serves(tmp_path: Path, ur
         assert await outcome(house, ALIKE) == "semantic"
         assert await outcome(house, "How do I close my account?") == "miss"
         assert (await index_of(house))["vectors"] == 2
-        names = await house.parts.entries.index.names()
+        names = await names_in(house.parts.entries.index)
         await move(house, "faiss")
-        assert await house.parts.entries.index.names() == names
+        assert await names_in(house.parts.entries.index) == names
         assert await outcome(house, ALIKE + "?") in ("semantic", "exact")
         assert await outcome(house, "how do i close my account") == "semantic"
         server = open_server(url)
@@ -257,7 +258,7 @@ async def test_a_move_that_was_killed_goes_on_at_the_next_start(
     monkeypatch.setattr(IndexView, "index_row", counts)
     async with opened(tmp_path, url, index="faiss") as house:  # the live setting stands
         await kind_becomes(house, "vector-sets")
-        assert len(await house.parts.entries.index.names()) == 6
+        assert len(await names_in(house.parts.entries.index)) == 6
         assert counted <= 3 + 6  # three were in, and FAISS may be restored without a snapshot
 
 

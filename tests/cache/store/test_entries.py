@@ -16,6 +16,7 @@ from cacheserver.core.errors import StoreError
 from cacheserver.core.types import FIRST_EMBEDDER, Entry
 from cacheserver.storage.connection import Connection, command, connect
 from tests.cache.entries import HALF, entry
+from tests.live_ids import live_ids
 
 
 @pytest.fixture
@@ -56,7 +57,7 @@ async def test_what_was_never_stored_is_absent(store: Entries) -> None:
     assert await answers(store, [("f1", "0" * 32)]) == [None]
     assert await answers(store, []) == []
     assert await vectors(store) == set()
-    assert await store.live_ids() == set()
+    assert await live_ids(store) == set()
 
 
 async def test_an_entry_and_its_vector_die_with_their_life_and_what_is_kept_beyond(
@@ -77,7 +78,7 @@ async def test_an_entry_past_its_deadline_is_there_while_it_is_kept(store: Entri
 async def test_an_entry_that_is_over_is_not_stored(store: Entries) -> None:
     over = entry(expires_at=time.time() - 10)
     assert not await store.put(over, keep_s=10, vector=None, asked_at=time.time())
-    assert await store.live_ids() == set()
+    assert await live_ids(store) == set()
 
 
 async def test_an_expired_entry_is_absent_and_leaves_the_accounts_at_the_next_upkeep(
@@ -94,7 +95,7 @@ async def test_an_expired_entry_is_absent_and_leaves_the_accounts_at_the_next_up
     while await store.upkeep() == 0:  # the server's clock and ours may differ by a millisecond
         pass
     assert left == [one.id]
-    assert await store.live_ids() == {other.id}
+    assert await live_ids(store) == {other.id}
     assert await command(redis, "EXISTS", f"{prefix}g:g:4:acme:t") == 0
     used = await store.used_bytes()
     await store.purge_id("acme", other.id)
@@ -124,7 +125,7 @@ async def test_a_newer_answer_replaces_the_older_one_with_all_that_was_its(
     assert await answers(store, [("f1", old.id), ("f1", new.id)]) == [None, new]
     assert await store.by_id("acme", old.id) is None
     assert await vectors(store) == set()
-    assert await store.live_ids() == {new.id}
+    assert await live_ids(store) == {new.id}
     assert left == [old.id]
     assert await store.purge_tag("acme", "old") == 0
     assert await store.purge_id("acme", old.id) == 0
@@ -236,7 +237,7 @@ async def test_a_purge_of_more_than_one_step_takes_all(store: Entries) -> None:
     many = [entry(f"f{n}", tags=("t",)) for n in range(1_201)]
     await asyncio.gather(*(put(store, one) for one in many))
     assert await store.purge_tag("acme", "t") == 1_201
-    assert await store.live_ids() == set()
+    assert await live_ids(store) == set()
     assert await store.used_bytes() == 0
 
 
@@ -251,7 +252,7 @@ async def test_the_vectors_of_all_that_is_stored_come_back(store: Entries) -> No
         row = rows[one.id]
         assert (row.fingerprint, row.scope, row.tenant) == (one.fingerprint, one.scope, "acme")
         assert (row.expires_at, row.vectors) == (one.expires_at, {FIRST_EMBEDDER: HALF})
-    assert await store.live_ids() == {one.id for one in many} | {plain.id}
+    assert await live_ids(store) == {one.id for one in many} | {plain.id}
 
 
 async def test_a_value_this_version_cannot_read_is_absent_and_can_be_replaced(
@@ -327,7 +328,7 @@ async def test_a_store_that_is_away_is_a_store_error_everywhere(tmp_path: Path) 
         store.purge_tag("acme", "t"),
         store.purge_namespace("acme", "n"),
         store.purge_tenant("acme"),
-        store.live_ids(),
+        live_ids(store),
         store.upkeep(),
         vectors(store),
     ]

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Container
-
 _MOST = 1_000  # ids known one by one: 100 kB
 
 
@@ -26,14 +24,3 @@ class FailedChanges:
     def update(self, others: FailedChanges) -> None:
         for entry_id in others._ids:
             self.add(entry_id)
-
-
-class Without:
-    """Entry ids in `all` that are not in `failed`."""
-
-    def __init__(self, all: Container[str], failed: FailedChanges) -> None:
-        self._all = all
-        self._failed = failed
-
-    def __contains__(self, entry_id: object) -> bool:
-        return entry_id in self._all and entry_id not in self._failed

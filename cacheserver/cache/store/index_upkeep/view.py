@@ -6,18 +6,18 @@ import asyncio
 import logging
 import math
 import time
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import Protocol
 
 import numpy as np
 
+from cacheserver.cache.semantic_index.entry_ids import EntryIds, gone_of
 from cacheserver.cache.semantic_index.pair import Pair
 from cacheserver.cache.semantic_index.port import SemanticIndex
 from cacheserver.cache.store.codec import VectorRow
 from cacheserver.cache.store.entries import Entries
 from cacheserver.cache.store.hot_entries import STORED
-from cacheserver.cache.store.index_upkeep.failed_changes import FailedChanges, Without
-from cacheserver.cache.store.seen import Seen
+from cacheserver.cache.store.index_upkeep.failed_changes import FailedChanges
 from cacheserver.core.errors import StoreError
 from cacheserver.peers.peers import Peers
 
@@ -98,21 +98,20 @@ class IndexView:
         that leaves this index: it is deleted.
         """
         # Entries stored meanwhile are added as they are stored, or found in the store.
-        names = await by_id(index)
-        gone = await asyncio.to_thread(_note, names, self.entries.seen)  # until the store has it
-        known = Without(names, failed) if failed else names
+        known = await EntryIds.read(index.pages(), note=self.entries.seen.add)
         changed = set[str]()
 
-        def met(ids: Collection[str]) -> None:
-            gone.difference_update(ids)
+        def wanted(ids: Collection[str]) -> Collection[str]:
             self._require(index)
             seen(len(ids))
             changed.clear()  # the rows are read after this
+            lacking = known.meet(ids)
+            return [*lacking, *filter(failed.__contains__, ids)] if failed else lacking
 
         added, fresh, self.lacking = 0, list[tuple[str, str]](), 0
         self._reads.append(changed)
         try:
-            async for row in self.entries.vectors.scan(known, seen=met):
+            async for row in self.entries.vectors.scan(wanted):
                 self.lacking += self._embedder_id not in row.vectors
                 if row.entry_id in changed:
                     continue  # whoever changed it indexes it
@@ -128,8 +127,8 @@ class IndexView:
             await self._drop_erased(index, fresh)
         finally:
             self._reads = [one for one in self._reads if one is not changed]
-        if gone:
-            await index.discard([names[id] for id in gone])
+        if known.unmet:
+            await index.discard_gone(self.entries.vectors.are_stored)
         self._require(index)
         await index.set_full()
         logger.info("index ready: %d questions, %d of them added from the store", len(index), added)
@@ -203,9 +202,7 @@ class IndexView:
 
         Raises `StoreError`, and `OSError` where the snapshot cannot be written.
         """
-        live = await self.entries.live_ids()
-        names = await self.index.names()
-        gone = await self.index.discard([name for name in names if name[:32] not in live])
+        gone = await self.index.discard_gone(self.entries.vectors.are_stored)
         await self.index.save()
         return gone
 
@@ -234,8 +231,8 @@ class IndexView:
                 raise
 
     async def _without_entry(self, page: Sequence[tuple[str, str]]) -> list[tuple[str, str]]:
-        stored = await self.entries.vectors.are_stored([id[:32] for id, _ in page]) if page else []
-        return [one for one, is_stored in zip(page, stored, strict=True) if not is_stored]
+        gone = await gone_of([id for id, _ in page], self.entries.vectors.are_stored)
+        return [one for one in page if one[0] in gone]
 
     async def close(self) -> None:
         """Close the index's connections; what it keeps on disk was saved before."""
@@ -245,24 +242,6 @@ class IndexView:
         """Write what the index keeps on disk, if anything changed since the last time."""
         if self.ready:
             await self.index.save()
-
-
-async def by_id(index: SemanticIndex) -> dict[str, str]:
-    """Return the names of all that is in an index, by entry id. Raises `StoreError`.
-
-    Of a million they are sorted in a thread: it takes a second, in which requests are answered.
-    """
-    names = await index.names()
-    return await asyncio.to_thread(lambda: {name[:32]: name for name in names})
-
-
-def _note(names: Mapping[str, str], seen: Seen) -> set[str]:
-    """Note the fingerprints in names as seen, and return the entry ids."""
-    ids = set[str]()
-    for id, name in names.items():  # step by step: one call for a million would stop all requests
-        seen.add(name[32:])
-        ids.add(id)
-    return ids
 
 
 async def _nothing() -> None:

@@ -16,7 +16,13 @@ ROWS: Final = (
     ("question_deadlines", "sorted set", "vz:<set>", _STAYS, "digests", _LIFE),
     ("question_set_list", "sorted set", "vr:<shard>", _STAYS, "digests", _LIFE),
     ("question_set_counts", "hash", "vm:<shard>", _STAYS, "numbers by digest", "always"),
-    ("question_sets_full", "string", "vf:<embedder>", _STAYS, "a marker", "always"),
-    ("question_sets_used", "string", "vu:<embedder>", _STAYS, "a marker", "ten minutes"),
+    (
+        "question_sets_state",
+        "hash",
+        "vi:<embedder>",
+        _STAYS,
+        "markers, a time",
+        "a day after the sets",
+    ),
     ("question_set_embedders", "set", "vk", _STAYS, "digests", "always"),
 )

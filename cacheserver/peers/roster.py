@@ -35,7 +35,8 @@ class About:
 
     `must` and `should` are settings by name, as text without secrets: a server that differs in the
     first does not start, one that differs in the second is shown. `indexes` are the kinds of index
-    that it searches or fills: while it moves, not what its settings say.
+    that it searches or fills: while it moves, not what its settings say. A server of an earlier
+    version does not say (None).
     """
 
     version: str
@@ -44,7 +45,7 @@ class About:
     should: Mapping[str, str] = field(default_factory=dict)
     host: str = field(default_factory=socket.gethostname)
     pid: int = field(default_factory=os.getpid)
-    indexes: Sequence[str] = field(default_factory=list)
+    indexes: Sequence[str] | None = None
 
     @property
     def place(self) -> str:
@@ -196,7 +197,7 @@ class Roster:
         Of servers that first `use` another one and then ask, at least the last gets False.
         """
         return any(
-            one.about is None or index in one.about.indexes
+            one.about is None or one.about.indexes is None or index in one.about.indexes
             for one in await self.servers()
             if one.name != self.name
         )

@@ -32,7 +32,7 @@ async def test_servers_with_the_same_settings_are_listed_with_what_they_say(
 ) -> None:
     about = About("1.0", 5.0, {MUST: "Claude"}, {"CACHESERVER_TOP_K": "5"})
     peers = [Peers(redis, uncounted, prefix=prefix) for _ in range(2)]
-    entered = []
+    entered: list[Roster] = []
     for one in peers:
         await one.start()
         entered.append(Roster(redis, pytest.fail, name=one.name, about=about, prefix=prefix))
@@ -41,6 +41,10 @@ async def test_servers_with_the_same_settings_are_listed_with_what_they_say(
     assert [one.name for one in found] == sorted(one.name for one in peers)
     assert [one.about for one in found] == [about, about]
     assert all(0 < one.lease_s <= 1 for one in found)
+    assert await entered[0].others_use("faiss")  # an earlier version does not say
+    await entered[1].use(["vector-sets"])
+    assert not await entered[0].others_use("faiss")
+    assert await entered[0].others_use("vector-sets")
     for one, leaving in zip(peers, entered, strict=True):
         await leaving.close()
         await one.close()

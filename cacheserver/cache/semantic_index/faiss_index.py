@@ -82,7 +82,10 @@ class FaissIndex:
     async def is_full(self) -> bool:
         return False  # the store may have changed since the snapshot
 
-    async def set_full(self) -> None:
+    async def wipes(self) -> int:
+        return 0  # nobody else can
+
+    async def set_full(self, wipes: int) -> None:
         return
 
     async def search(self, scope: str, vector: Vectors, k: int, now: float) -> list[Match]:

@@ -7,8 +7,9 @@ stands for it. What is in braces is the hash tag, which decides the node of a cl
     P vz:{<mark>:<scope>:<n>}   zset        the same names by when the answer expires (s)
     P vr:{<mark>:r<shard>}      zset        segments, by when the first in each expires
     P vm:{<mark>:r<shard>}      hash        number of segments by scope, of scopes with several
-    P vf:{<mark>}               string      the sets hold all stored questions
-    P vu:{<mark>}               string      a server uses the sets, or did minutes ago
+    P vi:{<mark>}               hash        of all the sets: whether they hold all stored questions
+                                            (`full`), when a server that uses them last said so
+                                            (`used`, s), and how often they were deleted (`wipes`)
     P vk                        set         marks of the embedders that have sets
 """
 
@@ -21,7 +22,7 @@ from dataclasses import dataclass
 from cacheserver.storage.primary_views import untagged
 
 # What such keys begin with, behind the prefix. All can be made anew from the stored vectors.
-DERIVED = ("vs:", "vz:", "vr:", "vm:", "vf:", "vu:", "vk")
+DERIVED = ("vs:", "vz:", "vr:", "vm:", "vi:", "vk")
 
 SHARDS = 16  # of what lists the sets, so that no node holds all of it
 
@@ -51,8 +52,7 @@ class Keys:
         prefix = untagged(prefix)
         self.mark = mark
         self.marks = f"{prefix}vk"
-        self.full = f"{prefix}vf:{{{mark}}}"
-        self.used = f"{prefix}vu:{{{mark}}}"
+        self.state = f"{prefix}vi:{{{mark}}}"
         self._prefix = prefix
 
     def vectors(self, segment: Segment) -> str:

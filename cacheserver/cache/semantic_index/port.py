@@ -73,7 +73,11 @@ class SemanticIndex(Protocol):
     async def is_full(self) -> bool:
         """Return whether all stored questions were in, when that was last seen to."""
 
-    async def set_full(self) -> None: ...
+    async def wipes(self) -> int:
+        """Return how often it was deleted, by any server."""
+
+    async def set_full(self, wipes: int) -> None:
+        """Note that all stored questions are in. Raises `StoreError` if it was deleted since."""
 
     async def search(self, scope: str, vector: Vectors, k: int, now: float) -> list[Match]:
         """Return up to `k` neighbours in the scope, best first, the newer of two equals first.

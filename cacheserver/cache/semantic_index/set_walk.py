@@ -8,10 +8,12 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Sequence
 
+from cacheserver.cache.semantic_index import scripts
 from cacheserver.cache.semantic_index.keys import SHARDS, Keys, Segment, unpack
 from cacheserver.cache.semantic_index.server import IndexServer
 
 _PAGE = 500  # names read by one round trip
+_WIPED_S = 86_400  # longer than a comparison takes
 _AT_ONCE = 16  # sets counted side by side, of up to 32 connections
 
 
@@ -70,9 +72,9 @@ class SetWalk:
         return count
 
     async def wipe(self) -> None:
-        """Delete all sets; what says that they are complete goes first."""
-        for key in (self._keys.full, self._keys.used):
-            await self._server.run(key, "UNLINK", key)
+        """Delete all sets. From the start on nothing says that they are complete."""
+        state = self._keys.state
+        await self._server.run(state, "EVAL", scripts.WIPE, 1, state, _WIPED_S)
         for shard in range(SHARDS):
             register, counts = self._keys.register(shard), self._keys.counts(shard)
             while found := await self._server.run(register, "ZRANGE", register, 0, _PAGE - 1):
@@ -83,3 +85,4 @@ class SetWalk:
                 await self._server.run(register, "ZREM", register, *found)
             await self._server.run(counts, "UNLINK", counts)
         await self._server.run(self._keys.marks, "SREM", self._keys.marks, self._keys.mark)
+        await self._server.run(state, "EVAL", scripts.WIPE, 1, state, _WIPED_S)

@@ -127,15 +127,18 @@ class VectorSets:
 
     async def is_full(self) -> bool:
         """Return whether all stored questions were in, when that was last seen to."""
-        found = bool(await self._server.run(self._keys.full, "EXISTS", self._keys.full))
+        found = await self._marks.are_full()
         if not found:
             self._scopes.clear()  # a server that lost this has lost what is known of scopes
         await self._marks.say_used(anew=not found)
         return found
 
-    async def set_full(self) -> None:
+    async def wipes(self) -> int:
+        return await self._marks.wipes()
+
+    async def set_full(self, wipes: int) -> None:
         await self._marks.say_used(anew=True)
-        await self._server.run(self._keys.full, "SET", self._keys.full, 1)
+        await self._marks.say_full(wipes)
 
     async def search(self, scope: str, vector: Vectors, k: int, now: float) -> list[Match]:
         """Return up to `k` neighbours in the scope, best first, the newer of two equals first.
@@ -235,17 +238,14 @@ class VectorSets:
     async def tend(self) -> None:
         """Remove what has expired, sets that no server uses, and segments that stay empty."""
         await self._marks.delete_unused()
-        now = self._clock()
+        now, some = self._clock(), ("WITHSCORES", "LIMIT", 0, _DUE)
         for shard in range(SHARDS):
             key = self._keys.register(shard)
             due, condemned = await self._server.run_all(
                 key,
                 [
-                    ("ZRANGEBYSCORE", key, 0, now, "WITHSCORES", "LIMIT", 0, _DUE),
-                    (
-                        *("ZRANGEBYSCORE", key, -(now - _CONDEMNED_S), "(0"),
-                        *("WITHSCORES", "LIMIT", 0, _DUE),
-                    ),
+                    ("ZRANGEBYSCORE", key, 0, now, *some),
+                    ("ZRANGEBYSCORE", key, -(now - _CONDEMNED_S), "(0", *some),
                 ],
             )
             for listed in (due, condemned):
@@ -293,7 +293,10 @@ class VectorSets:
         ]
 
     async def _add(self, name: bytes, scope: str, row: bytes, expires_at: float) -> None:
-        await self._marks.say_used()
+        try:
+            await self._marks.say_used()
+        except StoreError:  # of another node: this one may take it
+            self._failed = "", self._monotonic()
         known = await self._learned(scope)
         if known.is_full:
             await self._open_segment(scope, known)

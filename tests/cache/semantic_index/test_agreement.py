@@ -8,12 +8,12 @@ from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import pytest
 
 from cacheserver.cache.semantic_index.pair import Pair
-from cacheserver.cache.semantic_index.server import open_server
+from cacheserver.cache.semantic_index.server import Word, open_server
 from cacheserver.cache.semantic_index.vector_sets import VectorSets
 from cacheserver.cache.store.index_upkeep import failed_changes
 from cacheserver.cache.store.index_upkeep import view as index_view
@@ -162,6 +162,54 @@ async def test_sets_that_a_move_deletes_while_they_are_compared_stay_deleted(
         assert await names_in(there.sets) == set()
         await semantic.tend()
         assert not semantic.incomplete
+
+
+@pytest.mark.parametrize("ends", ["before", "after"])
+async def test_sets_that_are_deleted_while_they_are_compared_are_filled_again(
+    redis: Connection, prefix: str, redis8: str, tmp_path: Path, ends: str
+) -> None:
+    """By a server of another embedder, say: before or after the comparison ends."""
+    async with both(redis, prefix, redis8, tmp_path) as there:
+        semantic = there.server.semantic
+        semantic.index = there.sets
+        stored = [await there.put(n) for n in range(3)]
+        await semantic.tend()
+        assert await there.sets.is_full()
+        semantic.incomplete = True
+        there.sets.hold_up("pages")
+        tending = asyncio.create_task(semantic.tend())
+        await there.sets.begun.wait()
+        other = Sets(
+            open_server(redis8), prefix=prefix, dim=DIM, embedder_id=EMBEDDER, clock=there.clock
+        )
+        if ends == "before":
+            await other.wipe()
+            there.sets.go_on.set()
+            with pytest.raises(StoreError, match="deleted meanwhile"):
+                await tending
+        else:
+            reached, go_on, run = asyncio.Event(), asyncio.Event(), other._server.run
+
+            async def slowly(key: str, *words: Word) -> Any:
+                if words[0] == "ZRANGE":
+                    reached.set()
+                    await go_on.wait()
+                return await run(key, *words)
+
+            tending.cancel()
+            other._server.run = slowly  # type: ignore[method-assign]
+            wiping = asyncio.create_task(other.wipe())
+            await reached.wait()
+            assert not await there.sets.is_full()  # also if nothing ends the deletion
+            await semantic.tend()  # finds all in the sets still
+            go_on.set()
+            await wiping
+        await other.close()
+        await semantic.tend()
+        assert await there.sets.is_full()
+        assert not semantic.incomplete
+        for n, one in enumerate(stored):
+            assert one.id in await there.found(n)
 
 
 @pytest.mark.parametrize("many", [False, True])

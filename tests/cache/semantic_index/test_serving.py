@@ -155,7 +155,8 @@ async def test_vectors_move_both_ways_while_the_server_serves(tmp_path: Path, ur
         assert await outcome(house, ALIKE + "?") in ("semantic", "exact")
         assert await outcome(house, "how do i close my account") == "semantic"
         server = open_server(url)
-        assert await server.run("", "KEYS", "*") == []
+        [state] = await server.run("", "KEYS", "*")
+        assert 0 < await server.run("", "TTL", state) <= 86_400
         await server.close()
 
 
@@ -221,11 +222,13 @@ async def test_sets_that_another_server_still_searches_are_left_to_the_last_one_
         redis = first.parts.host.store.redis
         await first.parts.index_move._clean()  # as at a start
         assert await redis.keys(f"{prefix}vs:*")
-        assert await redis.keys(f"{prefix}vf:*")
+        [state] = await redis.keys(f"{prefix}vi:*")
+        assert await redis.hexists(state, "full")
         go_on.set()
         await kind_becomes(last, "faiss")
         assert await outcome(last, f"{ALIKE}?") == "semantic"
-        assert not await redis.keys(f"{prefix}v[szrmfk]*")
+        assert not await redis.keys(f"{prefix}v[szrmk]*")
+        assert not await redis.hexists(state, "full")
 
 
 async def test_a_move_that_was_killed_goes_on_at_the_next_start(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import Iterator
 from inspect import signature
 from typing import Any
@@ -201,7 +202,7 @@ async def test_a_scope_that_stays_empty_leaves_nothing(url: str, prefix: str) ->
     clock.now += 121
     await index.tend()
     left = await index._server.run("", "KEYS", f"{prefix}*")
-    assert [key for key in left if b"vu:" not in key and not key.endswith(b"vk")] == []
+    assert [key for key in left if b"vi:" not in key and not key.endswith(b"vk")] == []
     await index.close()
 
 
@@ -232,7 +233,7 @@ async def test_sets_of_another_embedder_are_deleted_once_no_server_uses_them(
     old = sets(url, prefix, clock)
     await old.open()
     await old.add(name(1), "s", ROWS[1], 9_000.0)
-    await old.set_full()
+    await old.set_full(await old.wipes())
     new = type(old)(open_server(url), prefix=prefix, dim=DIM, embedder_id="new", clock=clock)
     assert await new.search("s", ROWS[1], 1, 0.0) == []
     await new.open()
@@ -253,25 +254,82 @@ async def test_sets_that_are_filled_again_for_another_embedder_are_deleted_too(
     clock = Clock()
     old = sets(url, prefix, clock)
     await old.open()
-    await old.set_full()
+    await old.set_full(await old.wipes())
     await lapse(old, old._server)
     new = type(old)(open_server(url), prefix=prefix, dim=DIM, embedder_id="new", clock=clock)
     await new.open()
     assert not await old.is_full()
     await old.add(name(1), "s", ROWS[1], 9_000.0)
-    await old.set_full()
+    await old.set_full(await old.wipes())
     await old.close()
     await lapse(old, new._server)
     await new.tend()
     left = await new._server.run("", "KEYS", f"{prefix}*")
-    assert not [key for key in left if mark_of(EMBEDDER).encode() in key]
+    assert not [key for key in left if mark_of(EMBEDDER).encode() in key and b"vi:" not in key]
     assert await new._server.run("", "SMEMBERS", new._keys.marks) == [mark_of("new").encode()]
     await new.close()
 
 
 async def lapse(index: VectorSets, server: IndexServer) -> None:
-    """Let what says that the sets of `index` are in use expire."""
-    assert await server.run("", "DEL", index._keys.used) == 1
+    """Have the servers that use the sets of `index` be silent for more than ten minutes."""
+    assert await server.run("", "HINCRBY", index._keys.state, "used", -601) > 0
+
+
+async def test_sets_in_use_stay_where_redis_evicts_and_has_no_memory_left(prefix: str) -> None:
+    with one_redis8() as url:
+        old = sets(url, prefix, Clock())
+        await old.open()
+        await old.add(name(1), "s", ROWS[1], 9_000.0)
+        run = old._server.run
+        assert await run("", "TTL", old._keys.state) == -1  # `volatile-*` would evict it first
+        assert await run("", "HINCRBY", old._keys.state, "used", -599)
+        await run("", "CONFIG", "SET", "maxmemory", 1)
+        with pytest.raises(StoreError):
+            await old.add(name(2), "s", ROWS[2], 9_000.0)
+        await old._marks.say_used(anew=True)
+        await run("", "CONFIG", "SET", "maxmemory", 0)
+        assert await run("", "HINCRBY", old._keys.state, "used", -599)
+        new = type(old)(open_server(url), prefix=prefix, dim=DIM, embedder_id="new", clock=Clock())
+        await new.open()
+        assert await names_in(old) == {name(1)}
+        await asyncio.gather(old.close(), new.close())
+
+
+async def test_sets_of_which_it_is_not_known_whether_they_are_used_stay(
+    url: str, prefix: str
+) -> None:
+    old = sets(url, prefix, Clock())
+    await old.open()
+    await old.add(name(1), "s", ROWS[1], 9_000.0)
+    await old._server.run("", "DEL", old._keys.state)  # lost by a failover
+    new = type(old)(open_server(url), prefix=prefix, dim=DIM, embedder_id="new", clock=Clock())
+    await new.open()
+    assert await names_in(old) == {name(1)}
+    await lapse(old, new._server)
+    await new.tend()
+    assert await names_in(old) == set()
+    await asyncio.gather(old.close(), new.close())
+
+
+async def test_a_node_that_does_not_know_whether_sets_are_used_stops_no_addition(
+    url: str, prefix: str
+) -> None:
+    index = sets(url, prefix, Clock())
+    await index.open()
+    run, state = index._server.run, index._keys.state
+
+    async def without_state(key: str, *words: Word) -> Any:
+        if key == state:
+            raise StoreError("this node is away")
+        return await run(key, *words)
+
+    index._server.run = without_state  # type: ignore[method-assign]
+    index._marks._said_at = -math.inf
+    for n in range(2):
+        await index.add(name(n), "s", ROWS[n], 9_000.0)
+    assert index.failing
+    assert await names_in(index) == {name(0), name(1)}
+    await index.close()
 
 
 async def test_a_server_without_vector_sets_is_refused() -> None:

@@ -94,10 +94,11 @@ class IndexView:
         """Add to an index what the store has and it lacks, and remove what the store lacks.
 
         `seen` is called with the number of questions looked at, some at a time. What is in `failed`
-        is put into the index as the store has it. Raises `StoreError`, also once a move has ended
-        that leaves this index: it is deleted.
+        is put into the index as the store has it. Raises `StoreError`, also where the index is
+        deleted meanwhile, as at the end of a move that leaves it.
         """
         # Entries stored meanwhile are added as they are stored, or found in the store.
+        wipes = await index.wipes()
         known = await EntryIds.read(index.pages(), note=self.entries.seen.add)
         changed = set[str]()
 
@@ -130,7 +131,7 @@ class IndexView:
         if known.unmet:
             await index.discard_gone(self.entries.vectors.are_stored)
         self._require(index)
-        await index.set_full()
+        await index.set_full(wipes)
         logger.info("index ready: %d questions, %d of them added from the store", len(index), added)
 
     async def _drop_erased(self, index: SemanticIndex, fresh: list[tuple[str, str]]) -> None:

@@ -4,20 +4,25 @@ from __future__ import annotations
 
 import math
 from collections.abc import AsyncIterator, Iterator
+from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from cacheserver.cache.semantic_index.keys import Segment
 from cacheserver.cache.semantic_index.port import SemanticIndex
+from cacheserver.cache.semantic_index.vector_sets import VectorSets
 from cacheserver.index.errors import BadVector
 from cacheserver.index.models import Vectors
 from tests.cache.semantic_index.contents import all_but, names_in
 from tests.cache.semantic_index.servers import DIM, Clock, name, one_redis8, opened
 from tests.index.data import near, unit_rows
+from tests.redis_clusters import cluster
 
 POOL = unit_rows(12, DIM, seed=5)
-KINDS = ["faiss", "vector-sets", "split"]
+ON_A_CLUSTER = "cluster-"
+KINDS = ["faiss", "vector-sets", "split", "cluster-vector-sets", "cluster-split"]
 FAR = math.inf
 
 
@@ -27,16 +32,41 @@ def url() -> Iterator[str]:
         yield address
 
 
+@pytest.fixture(scope="module")
+def cluster_url() -> Iterator[str]:
+    with cluster(server="redis8") as nodes:
+        yield nodes.url
+
+
 @pytest.fixture
 def clock() -> Clock:
     return Clock()
 
 
 @pytest.fixture(params=KINDS)
+def kind(request: pytest.FixtureRequest) -> str:
+    found: str = request.param
+    return found
+
+
+@pytest.fixture
+def place(request: pytest.FixtureRequest, kind: str) -> str:
+    """The URL of what a kind is kept in; only what a test needs is started."""
+    found: str = request.getfixturevalue("cluster_url" if kind.startswith(ON_A_CLUSTER) else "url")
+    return found
+
+
+def opened_at(
+    place: str, kind: str, prefix: str, folder: Path, clock: Clock, *, dim: int = DIM
+) -> AbstractAsyncContextManager[SemanticIndex]:
+    return opened(kind.removeprefix(ON_A_CLUSTER), place, prefix, folder, clock, dim=dim)
+
+
+@pytest.fixture
 async def index(
-    request: pytest.FixtureRequest, url: str, prefix: str, tmp_path: Path, clock: Clock
+    place: str, kind: str, prefix: str, tmp_path: Path, clock: Clock
 ) -> AsyncIterator[SemanticIndex]:
-    async with opened(request.param, url, prefix, tmp_path, clock) as found:
+    async with opened_at(place, kind, prefix, tmp_path, clock) as found:
         yield found
 
 
@@ -55,6 +85,16 @@ async def test_the_most_similar_come_first_with_their_cosines(index: SemanticInd
     assert all(match.cosine <= 1.0 for match in matches)
     assert len(index) == len(POOL)
     assert await names_in(index) == {name(n) for n in range(len(POOL))}
+
+
+@pytest.mark.parametrize("kind", ["split", "cluster-split"])
+async def test_a_scope_of_a_split_kind_is_in_several_sets(index: SemanticIndex) -> None:
+    assert isinstance(index, VectorSets)
+    for n, row in enumerate(POOL):
+        await index.add(name(n), "s", row, FAR)
+    segments = [Segment("s", n) for n in range((await index._learned("s")).count)]
+    sizes = [await index._walk.size(segment) for segment in segments]
+    assert (sum(sizes), max(sizes)) == (len(POOL), 3)
 
 
 async def test_another_scope_is_never_searched(index: SemanticIndex) -> None:
@@ -170,12 +210,12 @@ async def test_a_wiped_index_is_empty_and_takes_more(index: SemanticIndex) -> No
     assert await found(index, "s", POOL[0], 5, 0.0) == [name(1)]
 
 
-@pytest.mark.parametrize("kind", ["faiss", "vector-sets"])
+@pytest.mark.parametrize("kind", ["faiss", "vector-sets", "cluster-vector-sets"])
 async def test_recall_against_all_that_is_there(
-    kind: str, url: str, prefix: str, tmp_path: Path, clock: Clock
+    kind: str, place: str, prefix: str, tmp_path: Path, clock: Clock
 ) -> None:
     rows = unit_rows(2_000, 384, seed=3)
-    async with opened(kind, url, prefix, tmp_path, clock, dim=384) as index:
+    async with opened_at(place, kind, prefix, tmp_path, clock, dim=384) as index:
         for n, row in enumerate(rows):
             await index.add(name(n), "s", row, FAR)
         asked = near(rows[:300], 0.92)

@@ -50,7 +50,7 @@ class LivePrices:
     async def change(self, given: Mapping[str, Any]) -> tuple[Document, Document]:
         """Change the prices that `given` names; null returns to the default.
 
-        In force here at once, elsewhere within seconds. Returns the changes before and after.
+        In force everywhere when it returns. Returns the changes before and after.
         Raises `BadRequest` naming the field, and `StoreError`.
         """
 

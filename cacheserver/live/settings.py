@@ -51,7 +51,7 @@ class LiveSettings:
     async def change(self, given: dict[str, Any]) -> tuple[Document, Document]:
         """Change what `given` names; null returns to the environment. Returns before and after.
 
-        In force here at once, elsewhere within seconds. Raises `BadRequest` naming the field, and
+        In force everywhere when it returns. Raises `BadRequest` naming the field, and
         `StoreError`.
         """
 

@@ -6,13 +6,16 @@ import asyncio
 import time
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from cacheserver.storage.connection import command
-from tests.house import ADMIN_KEY, House, came_from
+from tests.api.admin import put
+from tests.house import ADMIN_KEY, MODEL, House, came_from
+from tests.peers.four_servers import until
 from tests.redis_servers import prefix, url
 
 __all__ = ["prefix", "url"]  # fixtures
@@ -129,14 +132,39 @@ async def test_a_raised_bar_holds_everywhere_when_it_is_acknowledged(three: list
             assert came_from(got)[0] == tier
 
 
-async def test_a_live_setting_holds_everywhere_soon(three: list[House]) -> None:
-    """At once, but for a server whose lease has just lapsed: that one serves nothing stored."""
+async def until_trusted(house: House) -> None:
+    """Return at once, unless the server's lease has just lapsed: then it reads all anew first."""
+    await until(lambda: house.parts.host.peers.held)
+
+
+async def test_a_live_setting_holds_everywhere_when_it_is_acknowledged(three: list[House]) -> None:
     one, *others = three
-    changed = await one.http.put("/admin/v1/settings", json={"retries": 0}, headers=ADMIN)
-    assert changed.status_code == 200, changed.text
-    async with asyncio.timeout(10):
-        while any(other.parts.host.settings.retries for other in others):  # noqa: ASYNC110
-            await asyncio.sleep(0.001)
+    for retries in (0, 7, 1):
+        await put(one, "settings", retries=retries)
+        for other in others:
+            await until_trusted(other)
+            assert other.parts.host.settings.retries == retries
+            assert other.parts.upstream.retries == retries
+
+
+async def test_a_price_holds_everywhere_when_it_is_acknowledged(three: list[House]) -> None:
+    one, *others = three
+    for price in (100, 7, 250):
+        await put(one, "prices", prices={MODEL: {"input": price, "output": 0}})
+        for n, other in enumerate(others):
+            await until_trusted(other)
+            asked = {"prompt": f"What costs {price} on {n}?", "model": MODEL}
+            found = (await other.http.post("/v1/query", json=asked)).json()
+            nano = found["usage"]["input_tokens"] * price * 1_000
+            assert found["cost_usd"] == f"{Decimal(nano) / 10**9:.9f}"
+            await other.parts.ledger.flush()
+    rows = [
+        row
+        async for page in one.parts.ledger_export.rows(one.clock() - 3_600, one.clock() + 3_600)
+        for row in page
+    ]
+    booked = {row["cost_nanodollars"] / row["input_tokens"] for row in rows}
+    assert booked == {100_000, 7_000, 250_000}
 
 
 async def test_an_erased_question_is_in_no_memory_when_that_is_acknowledged(

@@ -58,6 +58,11 @@ class Sentinels:
         node.process.kill()
         node.process.wait()
 
+    def start(self, node: Node) -> None:
+        """Start a server that was killed, as a replica of the primary; return once it follows."""
+        self._spawn(node, "--replicaof", HOST, str(self.primary().told))
+        self._until(lambda: node.run("ROLE")[3] == "connected", "a replica does not follow")
+
     def pause(self, node: Node) -> None:
         """Stop a server from running, its connections open."""
         assert node.process is not None
@@ -121,12 +126,15 @@ class Sentinels:
         common = [f"port {port}", f"bind {HOST}", "protected-mode no", f"dir {node.directory}"]
         if not options:
             common += ['save ""', "appendonly no"]
-        file = node.directory / "conf"
-        file.write_text("\n".join([*common, *lines, ""]))
-        with (node.directory / "log").open("wb") as log:
-            node.process = subprocess.Popen([find_server(), file, *options], stdout=log)
-        self._until(lambda: bool(node.run("PING")), "a server did not answer")
+        (node.directory / "conf").write_text("\n".join([*common, *lines, ""]))
+        self._spawn(node, *options)
         return node
+
+    def _spawn(self, node: Node, *options: str) -> None:
+        with (node.directory / "log").open("ab") as log:
+            words = [str(find_server()), str(node.directory / "conf"), *options]
+            node.process = subprocess.Popen(words, stdout=log)
+        self._until(lambda: bool(node.run("PING")), "a server did not answer")
 
     def _until(self, done: Callable[[], bool], problem: str) -> None:
         ends = time.monotonic() + _WITHIN_S

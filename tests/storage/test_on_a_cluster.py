@@ -1,15 +1,11 @@
-"""A whole server whose store is a real cluster, or is watched by Sentinels."""
+"""A whole server whose store is a real cluster."""
 
 from __future__ import annotations
 
-import asyncio
-import time
-from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import httpx2
 import pytest
 
 from cacheserver.backup import backup, restore
@@ -17,25 +13,15 @@ from cacheserver.config.settings import Settings
 from cacheserver.simulated import Simulated, SimulatedSettings, serve_simulated
 from tests.house import ADMIN_KEY, House, came_from
 from tests.redis_clusters import Nodes, cluster
+from tests.storage.replicas import KEYS, ask_while_it_dies
 
-KEYS = "{cs1:}"
 QUESTION, SIMILAR = "How is an order cancelled?", "How can an order be cancelled?"
-_WITHIN_S = 30.0  # a failover takes three seconds, on a machine that is not busy
 
 
 @pytest.fixture
 def nodes() -> Iterator[Nodes]:
     with cluster("valkey") as found:
         yield found
-
-
-def question(number: int) -> str:
-    return f"What is the capital of country [[sim text=Town-{number:03}]]?"
-
-
-def town(answer: httpx2.Response) -> str:
-    text: str = answer.json()["content"][0]["text"]
-    return text
 
 
 async def test_tenants_similarity_and_purges_are_as_on_one_server(
@@ -64,27 +50,8 @@ async def test_a_primary_killed_under_load_is_misses_for_seconds_and_no_error(
     nodes: Nodes, tmp_path: Path
 ) -> None:
     async with House.open(tmp_path, redis_url=nodes.url, store_wait_s=0.25) as house:
-        for number in range(10):
-            await house.ask(question(number))
-        before, ends = nodes.primary_of(KEYS), time.monotonic() + _WITHIN_S
-        seen: Counter[tuple[str, str]] = Counter()
-
-        async def caller(number: int) -> None:
-            """Ask until the store has been away and is there again."""
-            missed = False
-            while time.monotonic() < ends:
-                answer = await house.ask(question(number))
-                came = came_from(answer)
-                seen[came] += 1
-                assert f"Town-{number:03}" in town(answer)
-                missed = missed or came[0] != "exact"
-                if missed and came[0] == "exact":
-                    return
-
-        callers = [asyncio.create_task(caller(number % 10)) for number in range(20)]
-        await asyncio.to_thread(nodes.kill, before)
-        await asyncio.gather(*callers)
-        assert time.monotonic() < ends, seen
+        primary = nodes.primary_of(KEYS)
+        seen = await ask_while_it_dies(house, lambda: nodes.kill(primary))
         assert seen["miss", "degraded"]
 
 

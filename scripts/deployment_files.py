@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import argparse
 import json
+import re
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -61,10 +63,15 @@ def _compose() -> list[str]:
     from compose_spec import PyCompose
 
     try:
-        PyCompose.from_yaml((_ROOT / "compose.yaml").read_text()).to_spec()
+        PyCompose.from_yaml(interpolated((_ROOT / "compose.yaml").read_text(), {})).to_spec()
     except ValueError as error:
         return [f"compose.yaml: {error}"]
     return []
+
+
+def interpolated(text: str, environ: Mapping[str, str]) -> str:
+    """Return the text with each `${NAME:-default}` replaced, as Compose does."""
+    return re.sub(r"\$\{(\w+):-(.*?)\}", lambda found: environ.get(found[1]) or found[2], text)
 
 
 def _chart() -> list[str]:

@@ -10,7 +10,8 @@ from typing import Any
 import yaml
 
 from cacheserver.api.resources.cache import router
-from cacheserver.config.settings import Settings
+from cacheserver.config.settings import Settings, load
+from scripts.deployment_files import interpolated
 from tests.models import ROOT
 
 DEPLOY = ROOT / "docs" / "deploy"
@@ -74,6 +75,47 @@ def test_compose_refuses_to_start_grafana_with_its_default_password() -> None:
             if variable.endswith("PASSWORD"):
                 assert re.fullmatch(r"\$\{\w+:\?.+\}", value), (name, variable)
     assert "/.env" in (ROOT / ".gitignore").read_text().splitlines()
+
+
+def test_compose_gives_each_size_what_its_helm_values_give() -> None:
+    page = (ROOT / "docs" / "scaling.md").read_text()
+    rows = {
+        row[1]: dict(re.findall(r"`(CACHESERVER_\w+)=(.+?)`", row[0]))
+        for row in re.finditer(r"^\|.*\(deploy/sizes/(\w+\.yaml)\).*$", page, re.M)
+    }
+    assert rows.keys() == {path.name for path in (DEPLOY / "sizes").iterdir()}
+    for name, told in rows.items():
+        helm = yaml.safe_load((DEPLOY / "sizes" / name).read_text())["env"]
+        url = told["CACHESERVER_REDIS_URL"].replace("...", "redis:6379")
+        given = {**told, "CACHESERVER_REDIS_URL": url}
+        by_compose = load(container(given))
+        by_helm = load({**helm, "CACHESERVER_REDIS_URL": url})
+        differing = {
+            field
+            for field in Settings.model_fields
+            if getattr(by_compose, field) != getattr(by_helm, field)
+        }
+        assert differing == {"admin_key_file"}, name
+
+
+def test_compose_publishes_the_server_on_this_machine_unless_told_otherwise() -> None:
+    (ports,) = compose()["services"]["cacheserver"]["ports"]
+    assert interpolated(ports, {}) == "127.0.0.1:8080:8080"
+    told = {"PUBLISH_ADDRESS": "10.0.0.11", "PUBLISH_PORT": "8443"}
+    assert interpolated(ports, told) == "10.0.0.11:8443:8080"
+
+
+def test_compose_reads_each_variable_that_the_page_writes_into_its_file() -> None:
+    page = (ROOT / "docs" / "deploying.md").read_text()
+    told = set(re.findall(r"^ *([A-Z_]+)=", page[page.index("```ini") :].split("```")[1], re.M))
+    read = set(re.findall(r"\$\{(\w+):", (ROOT / "compose.yaml").read_text()))
+    assert {"CACHESERVER_REDIS_URL", "PUBLISH_ADDRESS"} <= told <= read
+
+
+def container(environ: dict[str, str]) -> dict[str, str]:
+    """Return the variables of the server's container where Compose is run with `environ`."""
+    given = compose()["services"]["cacheserver"]["environment"]
+    return {name: interpolated(str(text), environ) for name, text in given.items()}
 
 
 def compose() -> dict[str, Any]:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import re
+import subprocess
 import tomllib
 from pathlib import Path
 from typing import Any
 
+import pytest
 import yaml
 
 from cacheserver.api.resources.cache import router
@@ -56,6 +58,26 @@ def test_all_run_as_one_user_by_number_and_stop_in_the_same_time() -> None:
 def test_the_chart_is_of_this_version() -> None:
     chart = yaml.safe_load((CHART / "Chart.yaml").read_text())
     assert (chart["version"], chart["appVersion"]) == (VERSION, VERSION)
+
+
+@pytest.mark.parametrize(("pod", "made"), [("answers-0", "cs_1\n"), ("answers-1", None)])
+def test_the_first_pod_alone_makes_the_first_key(
+    tmp_path: Path, pod: str, made: str | None
+) -> None:
+    text = (CHART / "templates" / "statefulset.yaml").read_text()
+    script = text[text.index("- |\n") + 4 : text.index("            - {{ . | quote }}")]
+    script = script.replace('{{ include "cacheserver.name" $ }}', "answers")
+    programs = {"uname": f"echo {pod}", "cacheserver": '[ "$2" = list ] || echo cs_1'}
+    for name, line in programs.items():
+        (tmp_path / name).write_text(f"#!/bin/sh\n{line}\n")
+        (tmp_path / name).chmod(0o755)
+    subprocess.run(
+        ["/bin/sh", "-euc", script.replace("/data", str(tmp_path)), "default"],
+        env={"PATH": f"{tmp_path}:/usr/bin:/bin"},
+        check=True,
+    )
+    key = tmp_path / "first.key"
+    assert (key.read_text() if key.exists() else None) == made
 
 
 def test_each_file_that_compose_mounts_is_there_and_each_secret_is_declared() -> None:

@@ -142,7 +142,7 @@ class Keys(Calls[Object, Text]):
         return self._put(path(f"{_V1}/keys", id, "limits"), limits)
 
     def revoke(self, id: str) -> Object:
-        """Revoke a key, within seconds."""
+        """Revoke a key, on all servers."""
         return self._delete(path(f"{_V1}/keys", id))
 
 
@@ -165,7 +165,7 @@ class AdminKeys(Calls[Object, Text]):
         return self._post(f"{_V1}/admin-keys", {"name": name, "role": role, **given})
 
     def revoke(self, id: str) -> Object:
-        """Revoke a named admin key, within seconds."""
+        """Revoke a named admin key, on all servers."""
         return self._delete(path(f"{_V1}/admin-keys", id))
 
     def trail(

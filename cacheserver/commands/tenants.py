@@ -157,7 +157,7 @@ def _set(args: argparse.Namespace, server: Server) -> int:
     else:
         own = output.flat(done["own"])
         output.print_facts({name: json.dumps(value) for name, value in own.items()})
-        say(f"Tenant {output.one_line(args.name)} sets this now; servers follow within seconds.")
+        say(f"Tenant {output.one_line(args.name)} sets this now, on all servers.")
     return OK
 
 

@@ -70,7 +70,7 @@ def add(line: CommandLine, expiring: argparse.ArgumentParser) -> None:
     revoke = add_command(
         verbs,
         "revoke",
-        help="revoke an admin key, within seconds",
+        help="revoke an admin key, on all servers",
         example="cacheserver admin-key revoke ID",
         parents=[line.configured],
     )
@@ -115,7 +115,7 @@ def _print_admins(keys: Iterable[AdminKey]) -> None:
 def _revoke_admin(args: argparse.Namespace) -> AdminCommand:
     async def run(keys: AdminKeys) -> None:
         key = await keys.revoke(args.id)
-        done = f"Admin key {key.id} ({key.name}) is revoked; servers refuse it within seconds."
+        done = f"Admin key {key.id} ({key.name}) is revoked: all servers refuse it."
         print_done(args, asdict(key), done)
 
     return run

@@ -109,7 +109,7 @@ def add(line: CommandLine) -> None:
     revoke = add_command(
         verbs,
         "revoke",
-        help="revoke a key, within seconds",
+        help="revoke a key, on all servers",
         example="cacheserver key revoke ID",
         parents=[line.configured],
     )
@@ -181,7 +181,7 @@ def _rotate(args: argparse.Namespace) -> Command:
         key, plain = await tenants.rotate_key(
             args.id, overlap_s=overlap_s, expires_at=moment(args.expires)
         )
-        until = "is refused within seconds"
+        until = "is refused"
         if key.overlaps_until is not None:
             until = f"is taken until {shown(key.overlaps_until)}"
         done = f"Key {key.id} of tenant {key.tenant} is this one now; the one before it {until}."
@@ -193,7 +193,7 @@ def _rotate(args: argparse.Namespace) -> Command:
 def _limit(args: argparse.Namespace) -> Command:
     async def run(tenants: Tenants) -> None:
         key = await tenants.limit_key(args.id, _limits(args))
-        done = f"Key {key.id} of tenant {key.tenant} has these limits within seconds."
+        done = f"Key {key.id} of tenant {key.tenant} has these limits now."
         print_done(args, _json(key), done)
 
     return run
@@ -202,7 +202,7 @@ def _limit(args: argparse.Namespace) -> Command:
 def _revoke(args: argparse.Namespace) -> Command:
     async def run(tenants: Tenants) -> None:
         key = await tenants.revoke_key(args.id)
-        done = f"Key {key.id} of tenant {key.tenant} is revoked; servers refuse it within seconds."
+        done = f"Key {key.id} of tenant {key.tenant} is revoked: all servers refuse it."
         print_done(args, _json(key), done)
 
     return run

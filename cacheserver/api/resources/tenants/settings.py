@@ -86,7 +86,7 @@ async def tenant(request: Request, name: str) -> dict[str, Any]:
 
 @router.put("/{name}", summary="Change a tenant's settings", openapi_extra=_BODY)
 async def put_tenant(request: Request, name: str) -> dict[str, Any]:
-    """Change what is named, at every depth; the rest stays as it is. In force within seconds.
+    """Change what is named, at every depth; the rest stays as it is. All servers then have it.
 
     An object changes by the fields given; null returns a field to the server's default. A map of
     names changes by the names given; null removes one. Lists, and the bar of a namespace or scope,

@@ -134,7 +134,7 @@ function WhatIf({ path, tenant, shown, session, reload }) {
   const stale = result !== null && JSON.stringify(result.given) !== JSON.stringify(changes(form.values, rules));
   const apply = async () => {
     await send("PUT", `/admin/v1/tenants/${encodeURIComponent(tenant)}`, { routing: result.given });
-    notify("The rules are in force within seconds.");
+    notify("The rules are in force on all servers.");
     reload();
   };
   return html`<${Card} title="What if" class="what-if"

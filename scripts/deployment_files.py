@@ -30,6 +30,7 @@ _VALUES: dict[str, dict[str, Any]] = {
         "firstTenant": "",
         "env": {
             "CACHESERVER_MAX_BYTES": 2_000_000_000,
+            "CACHESERVER_INDEX_REDIS_URL": "redis://vectors:6379",
             "CACHESERVER_SIMILARITY": 0.95,
             "CACHESERVER_KEYS": True,
             "CACHESERVER_UPSTREAM": "https://claude.example",
@@ -94,6 +95,9 @@ def _chart() -> list[str]:
                     kubernetes_validate.validate(one, version, strict=True)
                 except kubernetes_validate.ValidationError as error:
                     wrong.append(f"{name}, {one['kind']}, {version}: {error.message}")
+            names = [variable["name"] for variable in _environment(one)]
+            if len(names) > len(set(names)):
+                wrong.append(f"{name}: a variable is there twice: {names}")
         for variable, given in values.get("env", {}).items():
             told = given if isinstance(given, str) else json.dumps(given)
             if not any({"name": variable, "value": told} in _environment(one) for one in objects):

@@ -55,6 +55,13 @@ def test_all_run_as_one_user_by_number_and_stop_in_the_same_time() -> None:
     assert compose()["services"]["cacheserver"]["stop_grace_period"] == "40s"
 
 
+def test_each_key_of_the_secret_that_the_chart_reads_is_told() -> None:
+    read = named(CHART / "templates" / "_helpers.tpl", r"secretKeyRef: .*key: ([a-z-]+)")
+    assert "redis-url" in read
+    for page in (CHART / "values.yaml", ROOT / "docs" / "deploying.md"):
+        assert read <= named(page, r"`([a-z-]+)`"), page
+
+
 def test_the_chart_is_of_this_version() -> None:
     chart = yaml.safe_load((CHART / "Chart.yaml").read_text())
     assert (chart["version"], chart["appVersion"]) == (VERSION, VERSION)

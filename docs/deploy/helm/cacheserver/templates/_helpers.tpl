@@ -33,6 +33,10 @@ env:
   - name: CACHESERVER_REDIS_URL
     valueFrom: {secretKeyRef: {name: {{ include "cacheserver.secret" . }}, key: redis-url}}
   {{- end }}
+  {{- if not (hasKey (default dict .Values.env) "CACHESERVER_INDEX_REDIS_URL") }}
+  - name: CACHESERVER_INDEX_REDIS_URL
+    valueFrom: {secretKeyRef: {name: {{ include "cacheserver.secret" . }}, key: index-redis-url, optional: true}}
+  {{- end }}
   {{- range $name, $value := .Values.env }}
   - {name: {{ $name }}, value: {{ kindIs "string" $value | ternary $value (toJson $value) | quote }}}
   {{- end }}

@@ -95,9 +95,9 @@ def _chart() -> list[str]:
                     kubernetes_validate.validate(one, version, strict=True)
                 except kubernetes_validate.ValidationError as error:
                     wrong.append(f"{name}, {one['kind']}, {version}: {error.message}")
-            names = [variable["name"] for variable in _environment(one)]
-            if len(names) > len(set(names)):
-                wrong.append(f"{name}: a variable is there twice: {names}")
+            variables = [variable["name"] for variable in _environment(one)]
+            if len(variables) > len(set(variables)):
+                wrong.append(f"{name}: a variable is there twice: {variables}")
         for variable, given in values.get("env", {}).items():
             told = given if isinstance(given, str) else json.dumps(given)
             if not any({"name": variable, "value": told} in _environment(one) for one in objects):

@@ -69,6 +69,7 @@ class Job:
     cancel_at: float | None = None
     webhook_state: str | None = None  # "sent", "failed"; None: not yet
     attempts: int = 0  # of the webhook
+    erased_by: str | None = None  # the erasure that covers it, and removed what it covers it by
 
     @property
     def done(self) -> int:
@@ -332,6 +333,7 @@ def _read(id: str, fields: Mapping[bytes, bytes], sealer: Sealer) -> Job | None:
         cancel_at=number("cancel_at"),
         webhook_state=text.get("told"),
         attempts=int(text.get("attempts", 0)),
+        erased_by=text.get("erased_by"),
     )
 
 

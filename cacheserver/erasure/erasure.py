@@ -255,8 +255,8 @@ class Eraser:
             if self._semantic.ready:
                 removed["index_vectors"] = await self._semantic.drop_gone()
                 snapshot = "rewritten"
-        # Jobs at Claude's are under the tenant's keys, and are still to be booked.
-        waits = self._sealer.on and whole and walk.under_way > 0
+        # Jobs at Claude's are still to be booked, of a whole tenant under its keys.
+        waits = walk.under_way > 0
         if whole and erasure.again and not waits:
             removed["keys"] = await self._sealer.destroy(erasure.tenant, erasure.id)
         counts = {name: count for name, count in sorted(removed.items()) if count}

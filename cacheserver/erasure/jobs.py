@@ -16,6 +16,7 @@ from cacheserver.core import actors, json_text
 from cacheserver.core.keyed_digests import keyed
 from cacheserver.core.types import Tenant
 from cacheserver.erasure import scripts
+from cacheserver.erasure.log import Erasure
 from cacheserver.erasure.selectors import Selector
 from cacheserver.storage.connection import Connection, run_script
 from cacheserver.storage.json_values import tenant_key
@@ -44,19 +45,18 @@ class ErasedJobs:
         self,
         id: str,
         tenant: Tenant,
-        selector: Selector,
+        erasure: Erasure,
         *,
-        at: float,
-        again: bool,
         now: float,
         decisions: Set[str],
         entries: Set[str],
     ) -> int:
         """Erase the covered items of a job; returns how many."""
+        selector = erasure.selector
         job = await self._jobs.find(id)
-        if job is None or job.tenant != tenant.name or job.created_at > at:
+        if job is None or job.tenant != tenant.name or job.created_at > erasure.at:
             return 0
-        whole = _covered(job, selector, tenant)
+        whole = job.erased_by == erasure.id or _covered(job, selector, tenant)
         erased = 0
         await self._sealer.ready(tenant.name)
         for start in range(0, job.total, _PAGE):
@@ -93,18 +93,18 @@ class ErasedJobs:
         if whole and job.status != "ended":
             # It is deleted by a later pass: a worker may be at it now.
             self.under_way += 1
-            if again:  # there may be none, and what it costs is still to be booked
-                await self._remove_names(job, task=selector.kind == "tenant")
+            if erasure.again:  # what it costs is still to be booked, perhaps after that pass
+                await self._remove_names(job, erasure)
         elif whole:
             erased = max(
                 erased, await run_script(self._whole, self._prefix, "", id, tenant_key(tenant.name))
             )
         return erased
 
-    async def _remove_names(self, job: Job, *, task: bool) -> None:
-        controls = replace(job.controls, tags=(), task=None if task else job.controls.task)
-        sealed = sealed_controls(self._sealer, job, controls)
-        await run_script(self._unname, self._prefix, job.id, sealed)
+    async def _remove_names(self, job: Job, erasure: Erasure) -> None:
+        task = None if erasure.selector.kind == "tenant" else job.controls.task
+        sealed = sealed_controls(self._sealer, job, replace(job.controls, tags=(), task=task))
+        await run_script(self._unname, self._prefix, job.id, sealed, erasure.id)
 
 
 def _covered(job: Job, selector: Selector, tenant: Tenant) -> bool:

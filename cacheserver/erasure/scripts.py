@@ -137,11 +137,12 @@ return answer(id, item, 'canceled', line, '', '', now)
 """
 )
 
-# ARGV: P, id, controls. Replaces the controls of a job, and removes its conversation.
+# ARGV: P, id, controls, erasure. Replaces the controls of a job, removes its conversation, and
+# notes by which erasure it is covered.
 UNNAME = """
 local job = ARGV[1] .. 'bt:job:' .. ARGV[2]
 if redis.call('EXISTS', job) == 0 then return 0 end
-redis.call('HSET', job, 'controls', ARGV[3])
+redis.call('HSET', job, 'controls', ARGV[3], 'erased_by', ARGV[4])
 redis.call('HDEL', job, 'conversation')
 return 1
 """

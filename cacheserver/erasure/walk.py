@@ -369,9 +369,7 @@ class KeyWalk:
             self.removed["jobs"] += await self._jobs.erase(
                 parts["id"],
                 self._settings,
-                self._selector,
-                at=self._erasure.at,
-                again=self._erasure.again,
+                self._erasure,
                 now=self._now,
                 decisions=self._covered.decisions,
                 entries=self._covered.entries,

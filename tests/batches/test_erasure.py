@@ -131,28 +131,34 @@ async def test_a_job_that_waits_is_erased_with_its_namespace(tmp_path: Path) -> 
             await redis.aclose()
 
 
-async def test_what_claude_answers_after_the_last_pass_is_booked_without_the_erased_names(
-    tmp_path: Path,
+@pytest.mark.parametrize("kind", ["tag", "actor", "namespace"])
+async def test_what_claude_answers_after_the_last_pass_is_booked_and_leaves_nothing(
+    tmp_path: Path, kind: str
 ) -> None:
     async with BatchHouse.start(tmp_path, claude=echo) as house:
         house.door.hold_at(lambda method, path: path.endswith("/results"), "before")
-        names = {"x-cache-tags": "ann", "x-cache-task": "support"}
+        header = {"tag": "x-cache-tags"}.get(kind, f"x-cache-{kind}")
+        names = {header: "ann", "x-cache-task": "support"}
         asked = {"requests": [item("hers", f"Where is {marker('ann', 'message')}?")]}
         made = await house.http.post("/v1/messages/batches", json=asked, headers=names)
         assert made.status_code == 200, made.text
         await house.door.reached.wait()
-        told = await house.http.post("/v1/erase", json={"tag": "ann"})
+        told = await house.http.post("/v1/erase", json={kind: "ann"})
         assert told.json()["removed"]["jobs"] == 1
         house.clock.ahead_s = told.json()["again_at"] - house.clock() + 1
-        await house.parts.eraser.look()
+        assert await house.parts.eraser.look() == 1
         house.door.release()
         await house.ended(made.json()["id"])
+        house.clock.ahead_s += 3_601
+        assert await house.parts.eraser.look() == 1
         await house.parts.ledger.flush()
         redis = await store_of(tmp_path)
         try:
             (row,) = await rows(redis)
             assert (row.tags, row.task) == ((), "support")
             assert row.cost
+            assert not await redis.keys(f"*{made.json()['id']}*")
+            assert await house.parts.eraser.look() == 0
         finally:
             await redis.aclose()
 

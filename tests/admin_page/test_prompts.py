@@ -32,7 +32,7 @@ async def test_rules_are_tried_on_the_calls_of_the_day_and_applied(
     dialog = admin.page.get_by_role("dialog")
     await expect(dialog.get_by_text('"simple": "middle"')).to_be_visible()
     await dialog.get_by_role("button", name="Apply").click()
-    await expect(admin.page.get_by_text("in force within seconds")).to_be_visible()
+    await expect(admin.page.get_by_text("in force on all servers")).to_be_visible()
     await expect(main.get_by_text("set by the tenant")).to_be_visible()
     found = await house.http.get("/admin/v1/routing/default", headers=ADMIN)
     assert found.json()["own"] == {"levels": {"simple": "middle"}}

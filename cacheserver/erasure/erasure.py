@@ -45,7 +45,7 @@ from cacheserver.tenants.api_keys import ApiKey
 logger = logging.getLogger(__name__)
 
 _ROUND_S: Final = 5.0  # between looks at what is due; an index elsewhere is behind by that
-_WAIT_S: Final = 3_600.0  # between passes while jobs are under way: a day at most
+_WAIT_S: Final = 3_600.0  # between passes while jobs are under way: mostly a day at most
 _CLOCKS_S: Final = 2 * MOST_S  # by which those of two servers may differ
 _AFTER_S: Final = 60.0  # behind the longest call: its answer is settled and written by then
 
@@ -222,6 +222,8 @@ class Eraser:
             until = erasure.at + called + _CLOCKS_S
         if not erasure.again:
             removed["answers"] = await self._erase_entries(erasure, covered, until)
+        # What was learned meanwhile goes once, not each hour while a batch is under way.
+        of_jobs = erasure.due > erasure.at + self._after_s
         walk = KeyWalk(
             self._redis,
             prefix=self._prefix,
@@ -230,8 +232,7 @@ class Eraser:
             covered=covered,
             now=self._clock(),
             held=lambda: self.store.hold(erasure),
-            # Only once: passes that wait for a batch would take what was learned meanwhile, hourly.
-            digests=erasure.due <= erasure.at + self._after_s,
+            of_jobs=of_jobs,
             until=until,
             sealer=self._sealer,
         )
@@ -240,9 +241,11 @@ class Eraser:
         await walk.run()
         if walk.unknown:
             self._metrics.dropped("erasure-unknown-keys", walk.unknown)
-        changed, unread = await asyncio.to_thread(
-            ledger_rows.files, self._data_dir / "ledger", walk.names
-        )
+        changed, unread = 0, 0
+        if not of_jobs:  # their rows have no names
+            changed, unread = await asyncio.to_thread(
+                ledger_rows.files, self._data_dir / "ledger", walk.names
+            )
         removed += walk.removed
         removed["ledger_names"] += changed
         self._forget()
@@ -267,7 +270,8 @@ class Eraser:
             changed_it = counts or not erasure.again
             file = await rewrite_file(self._redis) if changed_it else "rewritten"
         again_at = erasure.at + self._after_s
-        await self.store.log(erasure, counts)
+        if counts or not of_jobs:
+            await self.store.log(erasure, counts)
         if erasure.again and waits:
             await self.store.put(replace(erasure, due=self._clock() + _WAIT_S))
         else:

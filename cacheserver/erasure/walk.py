@@ -38,6 +38,8 @@ _AGAIN: Final = {
     *("decisions", "jobs", "summaries", "verdicts"),
     *("ledger_rows", "ledger_recorded", "ledger_outbox"),
 }
+# Of jobs that Claude answered after that.
+_OF_JOBS: Final = _AGAIN - {"summaries", "verdicts"}
 # Of a whole tenant, besides: digests that are written behind an answer. What was noted since goes
 # with them, and is made anew.
 _AGAIN_WHOLE: Final = _AGAIN | {
@@ -52,7 +54,7 @@ _Step: TypeAlias = Callable[[_Found], Awaitable[None]]
 class KeyWalk:
     """Pass over all keys. `removed` counts erased items by kind; `unknown` counts unlisted keys.
 
-    `digests`: whether a repeated pass also removes digests that were written after answers.
+    `of_jobs`: only what jobs leave that were under way at the last repeated pass.
     `until`: conversations that began later stay, and labels that were given later (Unix s).
     """
 
@@ -66,7 +68,7 @@ class KeyWalk:
         covered: ErasureCover,
         now: float,
         held: Callable[[], Awaitable[None]],
-        digests: bool = True,
+        of_jobs: bool = False,
         until: float = math.inf,
         sealer: Sealer | None = None,
     ) -> None:
@@ -81,7 +83,7 @@ class KeyWalk:
         self._covered = covered
         self._now = now
         self._held = held
-        self._digests = digests
+        self._of_jobs = of_jobs
         self._until = until
         self._sealer = sealer or PlainSealer()
         self._labels = ErasedLabels(
@@ -139,8 +141,9 @@ class KeyWalk:
 
     async def run(self) -> None:
         """Walk all keys. Raises `StoreError`."""
-        whole = self._selector.kind == "tenant"
-        again = _AGAIN_WHOLE if whole and self._digests else _AGAIN
+        again = _AGAIN_WHOLE if self._selector.kind == "tenant" else _AGAIN
+        if self._of_jobs:
+            again = _OF_JOBS
         async for page in scan_keys(self._redis, self._prefix):
             found: dict[str, _Found] = {}
             listed: dict[str, Kind] = {}

@@ -9,10 +9,12 @@ from typing import Any
 import pytest
 
 from cacheserver.core.ledger_row import Row
+from cacheserver.erasure.key_kinds import REGISTRY
 from cacheserver.erasure.log import Erasure
 from cacheserver.erasure.selectors import Selector
 from cacheserver.storage import stored_row
 from cacheserver.storage.connection import Connection, command
+from cacheserver.storage.json_values import tenant_key
 from tests.batches.house import BatchHouse, item
 from tests.erasure.helpers import echo, found, in_files, in_store, marker, store_of
 
@@ -150,10 +152,16 @@ async def test_what_claude_answers_after_the_last_pass_is_booked_and_leaves_noth
         house.door.release()
         await house.ended(made.json()["id"])
         house.clock.ahead_s += 3_601
-        assert await house.parts.eraser.look() == 1
-        await house.parts.ledger.flush()
         redis = await store_of(tmp_path)
         try:
+            verdict = f"verdict:{tenant_key('default')}:{'0' * 64}"
+            found_kind = REGISTRY.find(verdict)
+            assert found_kind is not None
+            assert found_kind[0].name == "verdicts"
+            await redis.set(f"cs1:{verdict}", "1")  # learned since
+            assert await house.parts.eraser.look() == 1
+            assert await redis.exists(f"cs1:{verdict}")
+            await house.parts.ledger.flush()
             (row,) = await rows(redis)
             assert (row.tags, row.task) == ((), "support")
             assert row.cost

@@ -92,9 +92,9 @@ class IndexFactory:
         sets = self.make("vector-sets")
         try:
             await sets.open()
-            wipes = await sets.wipes()
+            version = await sets.version()
             if not await command(self._store.redis, "HLEN", f"{self._store.prefix}ids"):
-                await sets.set_full(wipes)  # nothing is stored
+                await sets.set_full(version)  # nothing is stored
             if await sets.is_full():
                 return sets
         except StoreError as error:

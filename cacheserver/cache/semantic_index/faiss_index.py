@@ -82,10 +82,10 @@ class FaissIndex:
     async def is_full(self) -> bool:
         return False  # the store may have changed since the snapshot
 
-    async def wipes(self) -> int:
-        return 0  # nobody else can
+    async def version(self) -> str:
+        return ""  # nobody else has it
 
-    async def set_full(self, wipes: int) -> None:
+    async def set_full(self, version: str) -> None:
         return
 
     async def search(self, scope: str, vector: Vectors, k: int, now: float) -> list[Match]:

@@ -9,7 +9,8 @@ stands for it. What is in braces is the hash tag, which decides the node of a cl
     P vm:{<mark>:r<shard>}      hash        number of segments by scope, of scopes with several
     P vi:{<mark>}               hash        of all the sets: whether they hold all stored questions
                                             (`full`), when a server that uses them last said so
-                                            (`used`, s), and how often they were deleted (`wipes`)
+                                            (`used`, s), and a text that changes with each deletion
+                                            (`version`)
     P vk                        set         marks of the embedders that have sets
 """
 

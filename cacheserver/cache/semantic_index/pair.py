@@ -54,11 +54,11 @@ class Pair:
     async def is_full(self) -> bool:
         return await self.old.is_full()
 
-    async def wipes(self) -> int:
-        return await self.old.wipes()
+    async def version(self) -> str:
+        return await self.old.version()
 
-    async def set_full(self, wipes: int) -> None:
-        await self.old.set_full(wipes)
+    async def set_full(self, version: str) -> None:
+        await self.old.set_full(version)
 
     async def search(self, scope: str, vector: Vectors, k: int, now: float) -> list[Match]:
         return await self.old.search(scope, vector, k, now)

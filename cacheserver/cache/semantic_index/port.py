@@ -73,11 +73,11 @@ class SemanticIndex(Protocol):
     async def is_full(self) -> bool:
         """Return whether all stored questions were in, when that was last seen to."""
 
-    async def wipes(self) -> int:
-        """Return how often it was deleted, by any server."""
+    async def version(self) -> str:
+        """Return what changes when something deletes the index, or its server loses it."""
 
-    async def set_full(self, wipes: int) -> None:
-        """Note that all stored questions are in. Raises `StoreError` if it was deleted since."""
+    async def set_full(self, version: str) -> None:
+        """Note that all stored questions are in. Raises `StoreError` if the version changed."""
 
     async def search(self, scope: str, vector: Vectors, k: int, now: float) -> list[Match]:
         """Return up to `k` neighbours in the scope, best first, the newer of two equals first.

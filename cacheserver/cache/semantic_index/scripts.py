@@ -52,35 +52,32 @@ LIST = """#!lua flags=allow-oom
 return redis.call('SADD', KEYS[1], ARGV[1])
 """
 
-# KEYS: state. Says that a server uses the sets; also where there is no memory left.
+# KEYS: state. Says that a server uses the sets, by another time each time; also where there is no
+# memory left.
 USE = """#!lua flags=allow-oom
-redis.call('HSET', KEYS[1], 'used', redis.call('TIME')[1])
+local now = redis.call('TIME')
+redis.call('HSET', KEYS[1], 'used', now[1] .. '.' .. now[2])
 return redis.call('PERSIST', KEYS[1])
 """
 
-# KEYS: state. ARGV: life of what `USE` said (s). Returns whether no server has used the sets for so
-# long. Where that is not known, it is from then on.
-IS_UNUSED = """#!lua flags=allow-oom
-local now, used = redis.call('TIME')[1], redis.call('HGET', KEYS[1], 'used')
-if not used then
-  redis.call('HSET', KEYS[1], 'used', now)
-  return 0
-end
-return now - used > tonumber(ARGV[1]) and 1 or 0
+# KEYS: state. ARGV: another text. Returns the version of the sets.
+VERSION = """
+redis.call('HSETNX', KEYS[1], 'version', ARGV[1])
+return redis.call('HGET', KEYS[1], 'version')
 """
 
-# KEYS: state. ARGV: how long to know of it (s), unless the sets are used. The sets are being
-# deleted. Called before and after: who compared them with the store meanwhile may have seen what is
-# gone by now.
-WIPE = """
+# KEYS: state. ARGV: the version from now on, how long to know of it (s), unless the sets are used.
+# The sets are being deleted. Called before and after: who compared them with the store meanwhile
+# may have seen what is gone by now.
+WIPE = """#!lua flags=allow-oom
 redis.call('HDEL', KEYS[1], 'full')
-redis.call('HINCRBY', KEYS[1], 'wipes', 1)
-return redis.call('EXPIRE', KEYS[1], ARGV[1])
+redis.call('HSET', KEYS[1], 'version', ARGV[1])
+return redis.call('EXPIRE', KEYS[1], ARGV[2])
 """
 
-# KEYS: state. ARGV: `wipes` before the comparison. Returns 0, and changes nothing, if it differs.
+# KEYS: state. ARGV: the version before the comparison. Returns 0, for nothing, if it differs.
 SET_FULL = """
-if (redis.call('HGET', KEYS[1], 'wipes') or '0') ~= ARGV[1] then return 0 end
+if redis.call('HGET', KEYS[1], 'version') ~= ARGV[1] then return 0 end
 redis.call('HSET', KEYS[1], 'full', 1)
 return 1
 """

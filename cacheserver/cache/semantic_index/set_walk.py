@@ -6,6 +6,7 @@ Each method raises `StoreError`.
 from __future__ import annotations
 
 import asyncio
+import secrets
 from collections.abc import AsyncIterator, Sequence
 
 from cacheserver.cache.semantic_index import scripts
@@ -73,8 +74,7 @@ class SetWalk:
 
     async def wipe(self) -> None:
         """Delete all sets. From the start on nothing says that they are complete."""
-        state = self._keys.state
-        await self._server.run(state, "EVAL", scripts.WIPE, 1, state, _WIPED_S)
+        await self._note_wipe()
         for shard in range(SHARDS):
             register, counts = self._keys.register(shard), self._keys.counts(shard)
             while found := await self._server.run(register, "ZRANGE", register, 0, _PAGE - 1):
@@ -83,6 +83,11 @@ class SetWalk:
                     for key in (self._keys.vectors(segment), self._keys.deadlines(segment)):
                         await self._server.run(key, "UNLINK", key)
                 await self._server.run(register, "ZREM", register, *found)
+                await self._note_wipe()
             await self._server.run(counts, "UNLINK", counts)
         await self._server.run(self._keys.marks, "SREM", self._keys.marks, self._keys.mark)
-        await self._server.run(state, "EVAL", scripts.WIPE, 1, state, _WIPED_S)
+        await self._note_wipe()
+
+    async def _note_wipe(self) -> None:
+        key, version = self._keys.state, secrets.token_hex(8)
+        await self._server.run(key, "EVAL", scripts.WIPE, 1, key, version, _WIPED_S)

@@ -33,6 +33,7 @@ from cacheserver.cache.semantic_index.keys import (
 )
 from cacheserver.cache.semantic_index.marks import Marks
 from cacheserver.cache.semantic_index.port import AreStored
+from cacheserver.cache.semantic_index.recent_failures import RecentFailures
 from cacheserver.cache.semantic_index.server import IndexServer, Word
 from cacheserver.cache.semantic_index.set_walk import SetWalk
 from cacheserver.core.errors import StoreError
@@ -55,7 +56,6 @@ _CONDEMNED_S = 120.0  # from condemned to removed: longer than that
 _SWEEP = 50  # vectors removed by one script: at 0.1 ms each it holds up others for 5 ms
 _DUE = 100  # segments of a shard looked at in a round
 _MOST_SCOPES = 100_000  # whose segments a process knows: some 30 MB
-_FAILING_S = 60.0
 _COUNT_SHARE = 100  # counting takes at most a hundredth of the time
 
 
@@ -101,18 +101,14 @@ class VectorSets:
         self._most = most
         self._wait_s = wait_s
         self._scopes: OrderedDict[str, _Scope] = OrderedDict()
-        self._failed: tuple[str, float] | None = None  # the last scope that failed, and when
+        self._failed = RecentFailures(monotonic)
         self._vectors = 0  # as counted last, and changed by this process since
         self._count_at = -math.inf
         self._pages: AsyncIterator[list[tuple[str, str]]] | None = None
 
     @property
     def failing(self) -> bool:
-        """Return whether a scope failed in the last minute, and was not asked with success since.
-
-        One node of a cluster may fail while the others do not.
-        """
-        return self._failed is not None and self._monotonic() - self._failed[1] < _FAILING_S
+        return bool(self._failed)
 
     def __len__(self) -> int:
         """Return about how many vectors there are."""
@@ -133,12 +129,12 @@ class VectorSets:
         await self._marks.say_used(anew=not found)
         return found
 
-    async def wipes(self) -> int:
-        return await self._marks.wipes()
+    async def version(self) -> str:
+        return await self._marks.version()
 
-    async def set_full(self, wipes: int) -> None:
+    async def set_full(self, version: str) -> None:
         await self._marks.say_used(anew=True)
-        await self._marks.say_full(wipes)
+        await self._marks.say_full(version)
 
     async def search(self, scope: str, vector: Vectors, k: int, now: float) -> list[Match]:
         """Return up to `k` neighbours in the scope, best first, the newer of two equals first.
@@ -154,11 +150,11 @@ class VectorSets:
             async with asyncio.timeout(self._wait_s):
                 found = await self._search(scope, query.tobytes(), k, now)
         except (StoreError, TimeoutError) as error:
-            self._failed = scope, self._monotonic()
+            self._failed.note(scope)
             if isinstance(error, TimeoutError):
                 raise StoreError("the index does not answer in time") from None
             raise
-        self._note_success(scope)
+        self._failed.clear(scope)
         best = dict[str, float]()
         for id, cosine in found:
             best[id] = max(cosine, best.get(id, -1.0))
@@ -177,9 +173,9 @@ class VectorSets:
         try:
             await self._add(pack(id), scope, row.tobytes(), min(expires_at, _FOREVER))
         except StoreError:
-            self._failed = scope, self._monotonic()
+            self._failed.note(scope)
             raise
-        self._note_success(scope)
+        self._failed.clear(scope)
 
     async def remove(self, id: str, scope: str) -> bool:
         """Remove a vector; return whether it was in."""
@@ -257,10 +253,6 @@ class VectorSets:
     async def close(self) -> None:
         await self._server.close()
 
-    def _note_success(self, scope: str) -> None:
-        if self._failed is not None and self._failed[0] == scope:
-            self._failed = None
-
     async def _search(
         self, scope: str, query: bytes, k: int, now: float
     ) -> Sequence[tuple[str, float]]:
@@ -296,7 +288,7 @@ class VectorSets:
         try:
             await self._marks.say_used()
         except StoreError:  # of another node: this one may take it
-            self._failed = "", self._monotonic()
+            self._failed.note("")
         known = await self._learned(scope)
         if known.is_full:
             await self._open_segment(scope, known)

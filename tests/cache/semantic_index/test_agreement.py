@@ -164,11 +164,11 @@ async def test_sets_that_a_move_deletes_while_they_are_compared_stay_deleted(
         assert not semantic.incomplete
 
 
-@pytest.mark.parametrize("ends", ["before", "after"])
+@pytest.mark.parametrize("ends", ["before", "after", "lost"])
 async def test_sets_that_are_deleted_while_they_are_compared_are_filled_again(
     redis: Connection, prefix: str, redis8: str, tmp_path: Path, ends: str
 ) -> None:
-    """By a server of another embedder, say: before or after the comparison ends."""
+    """By a server of another embedder, say, before or after the comparison ends; or by Redis."""
     async with both(redis, prefix, redis8, tmp_path) as there:
         semantic = there.server.semantic
         semantic.index = there.sets
@@ -182,8 +182,8 @@ async def test_sets_that_are_deleted_while_they_are_compared_are_filled_again(
         other = Sets(
             open_server(redis8), prefix=prefix, dim=DIM, embedder_id=EMBEDDER, clock=there.clock
         )
-        if ends == "before":
-            await other.wipe()
+        if ends != "after":
+            await (other.wipe() if ends == "before" else lose(other, prefix))
             there.sets.go_on.set()
             with pytest.raises(StoreError, match="deleted meanwhile"):
                 await tending
@@ -210,6 +210,11 @@ async def test_sets_that_are_deleted_while_they_are_compared_are_filled_again(
         assert not semantic.incomplete
         for n, one in enumerate(stored):
             assert one.id in await there.found(n)
+
+
+async def lose(sets: VectorSets, prefix: str) -> None:
+    """Have the server of some sets lose all, as by a restart without a file."""
+    await sets._server.run("", "UNLINK", *await sets._server.run("", "KEYS", f"{prefix}v*"))
 
 
 @pytest.mark.parametrize("many", [False, True])

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import math
 from collections.abc import Iterator
 from inspect import signature
 from typing import Any
@@ -13,7 +12,6 @@ import pytest
 from cacheserver.cache.semantic_index.build import IndexOptions
 from cacheserver.cache.semantic_index.keys import Keys, Segment, mark_of, shard_of
 from cacheserver.cache.semantic_index.server import (
-    IndexServer,
     OneServer,
     Word,
     open_server,
@@ -230,18 +228,18 @@ async def test_sets_of_another_embedder_are_deleted_once_no_server_uses_them(
     url: str, prefix: str
 ) -> None:
     clock = Clock()
-    old = sets(url, prefix, clock)
+    old, new = sets(url, prefix, clock), another(url, prefix, clock)
     await old.open()
     await old.add(name(1), "s", ROWS[1], 9_000.0)
-    await old.set_full(await old.wipes())
-    new = type(old)(open_server(url), prefix=prefix, dim=DIM, embedder_id="new", clock=clock)
+    await old.set_full(await old.version())
     assert await new.search("s", ROWS[1], 1, 0.0) == []
     await new.open()
-    await new.tend()
+    await tend_for(new, clock, 300)
+    await old._marks.say_used(anew=True)
+    await tend_for(new, clock, 600)
     assert await old.is_full()
     assert await names_in(old) == {name(1)}
-    await lapse(old, new._server)
-    await new.open()
+    await tend_for(new, clock, 700)  # `is_full` has said so again
     assert not await old.is_full()
     assert await names_in(old) == set()
     await asyncio.gather(old.close(), new.close())
@@ -252,61 +250,83 @@ async def test_sets_that_are_filled_again_for_another_embedder_are_deleted_too(
 ) -> None:
     """An old server that was silent for long, while servers are changed one by one."""
     clock = Clock()
-    old = sets(url, prefix, clock)
+    old, new = sets(url, prefix, clock), another(url, prefix, clock)
     await old.open()
-    await old.set_full(await old.wipes())
-    await lapse(old, old._server)
-    new = type(old)(open_server(url), prefix=prefix, dim=DIM, embedder_id="new", clock=clock)
+    await old.set_full(await old.version())
     await new.open()
+    await tend_for(new, clock, 650)
     assert not await old.is_full()
     await old.add(name(1), "s", ROWS[1], 9_000.0)
-    await old.set_full(await old.wipes())
+    await old.set_full(await old.version())
     await old.close()
-    await lapse(old, new._server)
-    await new.tend()
+    await tend_for(new, clock, 700)
     left = await new._server.run("", "KEYS", f"{prefix}*")
     assert not [key for key in left if mark_of(EMBEDDER).encode() in key and b"vi:" not in key]
     assert await new._server.run("", "SMEMBERS", new._keys.marks) == [mark_of("new").encode()]
     await new.close()
 
 
-async def lapse(index: VectorSets, server: IndexServer) -> None:
-    """Have the servers that use the sets of `index` be silent for more than ten minutes."""
-    assert await server.run("", "HINCRBY", index._keys.state, "used", -601) > 0
+def another(url: str, prefix: str, clock: Clock) -> VectorSets:
+    """Return the sets of another embedder."""
+    return VectorSets(
+        open_server(url),
+        prefix=prefix,
+        dim=DIM,
+        embedder_id="new",
+        clock=clock,
+        monotonic=clock,
+    )
 
 
-async def test_sets_in_use_stay_where_redis_evicts_and_has_no_memory_left(prefix: str) -> None:
+async def tend_for(index: VectorSets, clock: Clock, seconds: int) -> None:
+    for _ in range(seconds // 50):
+        clock.now += 50
+        await index.tend()
+
+
+async def test_what_says_that_sets_are_used_is_not_evicted_and_needs_no_memory(
+    prefix: str,
+) -> None:
     with one_redis8() as url:
-        old = sets(url, prefix, Clock())
-        await old.open()
-        await old.add(name(1), "s", ROWS[1], 9_000.0)
-        run = old._server.run
-        assert await run("", "TTL", old._keys.state) == -1  # `volatile-*` would evict it first
-        assert await run("", "HINCRBY", old._keys.state, "used", -599)
+        index = sets(url, prefix, Clock())
+        await index.open()
+        await index.add(name(1), "s", ROWS[1], 9_000.0)
+        run, state = index._server.run, index._keys.state
+        assert await run("", "TTL", state) == -1  # `volatile-*` would evict it first
+        before = await run("", "HGET", state, "used")
         await run("", "CONFIG", "SET", "maxmemory", 1)
         with pytest.raises(StoreError):
-            await old.add(name(2), "s", ROWS[2], 9_000.0)
-        await old._marks.say_used(anew=True)
-        await run("", "CONFIG", "SET", "maxmemory", 0)
-        assert await run("", "HINCRBY", old._keys.state, "used", -599)
-        new = type(old)(open_server(url), prefix=prefix, dim=DIM, embedder_id="new", clock=Clock())
-        await new.open()
-        assert await names_in(old) == {name(1)}
-        await asyncio.gather(old.close(), new.close())
+            await index.add(name(2), "s", ROWS[2], 9_000.0)
+        await index._marks.say_used(anew=True)
+        assert await run("", "HGET", state, "used") != before
+        await index.close()
 
 
-async def test_sets_of_which_it_is_not_known_whether_they_are_used_stay(
+async def test_sets_whose_servers_could_not_say_that_they_use_them_stay(
     url: str, prefix: str
 ) -> None:
-    old = sets(url, prefix, Clock())
+    clock = Clock()
+    old, new = sets(url, prefix, clock), another(url, prefix, clock)
     await old.open()
     await old.add(name(1), "s", ROWS[1], 9_000.0)
     await old._server.run("", "DEL", old._keys.state)  # lost by a failover
-    new = type(old)(open_server(url), prefix=prefix, dim=DIM, embedder_id="new", clock=Clock())
     await new.open()
+    await tend_for(new, clock, 500)
+    run = new._server.run
+
+    async def away(key: str, *words: Word) -> Any:
+        raise StoreError("the server is away")
+
+    new._server.run = away  # type: ignore[method-assign]
+    with pytest.raises(StoreError):
+        await new.tend()
+    new._server.run = run  # type: ignore[method-assign]
+    await tend_for(new, clock, 500)
     assert await names_in(old) == {name(1)}
-    await lapse(old, new._server)
-    await new.tend()
+    clock.now += 600  # another server swept
+    await tend_for(new, clock, 600)
+    assert await names_in(old) == {name(1)}
+    await tend_for(new, clock, 100)
     assert await names_in(old) == set()
     await asyncio.gather(old.close(), new.close())
 
@@ -314,21 +334,28 @@ async def test_sets_of_which_it_is_not_known_whether_they_are_used_stay(
 async def test_a_node_that_does_not_know_whether_sets_are_used_stops_no_addition(
     url: str, prefix: str
 ) -> None:
-    index = sets(url, prefix, Clock())
+    clock, tries = Clock(), 0
+    index = sets(url, prefix, clock)
     await index.open()
     run, state = index._server.run, index._keys.state
 
     async def without_state(key: str, *words: Word) -> Any:
+        nonlocal tries
         if key == state:
+            tries += 1
             raise StoreError("this node is away")
         return await run(key, *words)
 
     index._server.run = without_state  # type: ignore[method-assign]
-    index._marks._said_at = -math.inf
-    for n in range(2):
+    clock.now += 60
+    for n in range(3):
         await index.add(name(n), "s", ROWS[n], 9_000.0)
+    assert tries == 1
     assert index.failing
-    assert await names_in(index) == {name(0), name(1)}
+    assert await names_in(index) == {name(n) for n in range(3)}
+    clock.now += 5  # it is tried again soon: another server may take the sets for unused
+    await index.add(name(3), "s", ROWS[3], 9_000.0)
+    assert tries == 2
     await index.close()
 
 
@@ -349,7 +376,6 @@ async def test_a_server_that_is_away_fails_and_shows(prefix: str) -> None:
     with pytest.raises(StoreError):
         await index.search("s", ROWS[1], 1, 0.0)
     assert index.failing
-    index._failed = None
     with pytest.raises(StoreError):
         await index.add(name(2), "s", ROWS[2], 9_000.0)
     await index.close()

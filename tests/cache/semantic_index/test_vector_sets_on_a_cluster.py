@@ -72,8 +72,9 @@ async def test_a_cluster_with_a_slot_of_nobody_is_refused(nodes: Nodes) -> None:
 
 
 async def test_scopes_on_other_nodes_do_not_hide_one_that_fails(nodes: Nodes, prefix: str) -> None:
-    index, now = sets(nodes.url, prefix, Clock()), Clock(0.0)
-    index._monotonic, index._wait_s = now, 0.3
+    clock = Clock()
+    index = sets(nodes.url, prefix, clock)
+    index._wait_s = 0.3
     node = nodes.primary_of(index._keys.vectors(Segment("s", 0)))
     far = next(
         scope
@@ -87,9 +88,9 @@ async def test_scopes_on_other_nodes_do_not_hide_one_that_fails(nodes: Nodes, pr
     nodes.resume(node)
     await index.search(far, ROWS[1], 1, 0.0)
     assert index.failing
-    now.now += 59
+    clock.now += 59
     assert index.failing
-    now.now += 1
+    clock.now += 1
     assert not index.failing
     await index.close()
 

@@ -98,7 +98,7 @@ class IndexView:
         deleted meanwhile, as at the end of a move that leaves it.
         """
         # Entries stored meanwhile are added as they are stored, or found in the store.
-        wipes = await index.wipes()
+        version = await index.version()
         known = await EntryIds.read(index.pages(), note=self.entries.seen.add)
         changed = set[str]()
 
@@ -131,7 +131,7 @@ class IndexView:
         if known.unmet:
             await index.discard_gone(self.entries.vectors.are_stored)
         self._require(index)
-        await index.set_full(wipes)
+        await index.set_full(version)
         logger.info("index ready: %d questions, %d of them added from the store", len(index), added)
 
     async def _drop_erased(self, index: SemanticIndex, fresh: list[tuple[str, str]]) -> None:

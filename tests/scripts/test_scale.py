@@ -49,13 +49,15 @@ def test_what_others_do_for_a_miss_takes_their_time() -> None:
 
 
 def load(kind: str, servers: int, of: int, per_s: float, **costs: float) -> dict[str, Any]:
-    known = dict.fromkeys(("server_us", "store_us", "load_us", "claude_us", "other_us"), 0.0)
+    names = ("server_us", "store_us", "load_us", "claude_us", "other_us", "index_us")
+    known = dict.fromkeys(names, 0.0)
     return {
         "what": kind,
         "value": per_s,
         "kind": kind,
         "servers": servers,
         "all": of,
+        "index": "faiss",
         "p50_ms": 1.0,
         "costs": known | costs,
     }
@@ -69,6 +71,14 @@ ROWS = [
     load("miss", 2, 2, 200, server_us=7_600, store_us=320, claude_us=1_000),
     load("miss", 4, 4, 200, server_us=8_600, store_us=340, claude_us=1_000),
     load("miss", 1, 2, 170, server_us=7_100, store_us=320, claude_us=1_000, other_us=500),
+]
+
+
+SETS = [
+    load("semantic", 1, 2, 500, server_us=3_500, store_us=120, index_us=800, other_us=10)
+    | {"index": "vector-sets"},
+    load("miss", 1, 2, 150, server_us=7_300, store_us=330, claude_us=1, index_us=900, other_us=100)
+    | {"index": "vector-sets"},
 ]
 
 
@@ -101,6 +111,25 @@ def test_more_load_takes_more_servers_and_then_more_stores() -> None:
         assert one.carries(of, per_s, 100_000)
         fewer = Layout(one.groups, one.servers - 1)
         assert one.servers == 1 or not fewer.carries(of, per_s, 100_000)
+
+
+def test_with_vector_sets_the_nodes_carry_what_the_servers_do_not() -> None:
+    of = measured([*ROWS, *SETS])
+    assert of.among(2, sets=True)["semantic"].index == pytest.approx(800e-6)
+    assert of.among(2, sets=True)["miss"].others == pytest.approx(100e-6)
+    assert of.among(1) == measured(ROWS).among(1)
+    per_s, entries = 10_000, 100_000_000
+    layout = cheapest(of, per_s, entries, sets=True)
+    assert layout.nodes > 0
+    assert layout.carries(of, per_s, entries)
+    assert not Layout(layout.groups, layout.servers, 1).carries(of, per_s, entries)
+    assert layout.groups < cheapest(of, per_s, entries).groups
+    simulated = Servers(
+        4, of.among(4, sets=True), {"semantic": 1.0}, nodes=2, network_s=1 * MS
+    ).open(400, 50)
+    assert simulated.index == pytest.approx(400 * 800e-6 / 2, rel=0.1)
+    assert simulated.server == pytest.approx(400 * 3_500e-6 / 4, rel=0.1)
+    assert simulated.p50_s > 3.5 * MS + 0.12 * MS + 0.8 * MS + 6 * MS
 
 
 def test_memory_limits_a_group_too() -> None:

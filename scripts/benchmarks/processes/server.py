@@ -181,6 +181,7 @@ def arguments(given: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("entries", type=int)
     parser.add_argument("--bar", type=float, default=1.0, help="similarity that serves")
     parser.add_argument("--redis", help="a store of one's own")
+    parser.add_argument("--sets", help="a Redis 8 that holds the vectors, in vector sets")
     parser.add_argument("--off", default="", help="features that are off")
     parser.add_argument("--exact", action="store_true", help="no embedder: answers by exact match")
     return parser.parse_args(given)
@@ -201,6 +202,8 @@ async def main(
         model_dir=Path("var/model"),
         upstream=given.upstream,
         redis_url=given.redis,
+        index="faiss" if given.sets is None else "vector-sets",
+        index_redis_url=given.sets,
         features_off=given.off,
         anthropic_api_key=SecretStr("sk-ant-benchmark"),
         admin_key=SecretStr(ADMIN_KEY),

@@ -22,6 +22,8 @@ from scripts.benchmarks.processes.load import (
 )
 from scripts.benchmarks.processes.server import ADMIN_KEY
 from scripts.benchmarks.processes.store_proxy import store
+from tests.redis_clusters import redis8
+from tests.redis_servers import serving as redis_serving
 
 ENTRIES = 1_000
 # The questions differ in nothing but a number: these two vetoes would refuse every hit.
@@ -39,6 +41,8 @@ class Group:
     store_pid: int
     claude: str
     claude_pid: int
+    sets_url: str | None = None  # of a Redis 8 that holds the vectors; None: each server does
+    sets_pid: int | None = None
     servers: list[Server] = field(default_factory=list)
     clients: list[httpx2.Client] = field(default_factory=list)  # one for each server
     admin: list[httpx2.Client] = field(default_factory=list)
@@ -47,7 +51,9 @@ class Group:
         """Start servers until there are `count`, and wait until each knows of all."""
         while len(self.servers) < count:
             entries = 0 if self.servers else ENTRIES
-            options = ("--bar", "1.0", "--off", "verification", "--redis", self.store_url)
+            options = ["--bar", "1.0", "--off", "verification", "--redis", self.store_url]
+            if self.sets_url is not None:
+                options += ["--sets", self.sets_url]
             one = self.stack.enter_context(
                 server(self.claude, entries, None, *options, core=EVERY_CORE)
             )
@@ -82,12 +88,16 @@ class Group:
         fault = {"kind": "slow", "delay_s": delay_s, "times": calls}
         httpx2.post(f"{self.claude}/_simulated/faults", json=fault).raise_for_status()
 
-    def cpu_s(self) -> tuple[list[float], float, float]:
-        """Return CPU seconds so far of each server, of the store, and of Claude."""
+    def cpu_s(self) -> tuple[list[float], float, float, float]:
+        """Return CPU seconds so far of each server, the store, Claude, and what holds the vectors.
+
+        The last is 0 where the servers do.
+        """
         return (
             [cpu_s(one.pid) for one in self.servers],
             cpu_s(self.store_pid),
             cpu_s(self.claude_pid),
+            0.0 if self.sets_pid is None else cpu_s(self.sets_pid),
         )
 
     @staticmethod
@@ -98,13 +108,20 @@ class Group:
 
 
 @contextlib.contextmanager
-def group() -> Iterator[Group]:
-    """A group without a server yet."""
+def group(*, sets: bool = False) -> Iterator[Group]:
+    """A group without a server yet. `sets`: with the vectors in the vector sets of a Redis 8."""
     with contextlib.ExitStack() as stack:
         socket = stack.enter_context(store(core=EVERY_CORE))
-        with redis.Redis(unix_socket_path=str(socket)) as asked:
-            info: Any = asked.info("server")
+        sets_url = stack.enter_context(redis_serving(redis8())) if sets else None
         command = ["-m", "cacheserver.cli", "simulate-claude", "--port", "0"]
         child = stack.enter_context(serving(command, {}, core=EVERY_CORE))
         url = announced(child)
-        yield Group(stack, f"unix://{socket}", int(info["process_id"]), url, child.pid)
+        store_url = f"unix://{socket}"
+        sets_pid = None if sets_url is None else _pid(sets_url)
+        yield Group(stack, store_url, _pid(store_url), url, child.pid, sets_url, sets_pid)
+
+
+def _pid(url: str) -> int:
+    with redis.Redis.from_url(url) as asked:
+        info: Any = asked.info("server")
+    return int(info["process_id"])

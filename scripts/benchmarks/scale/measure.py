@@ -55,6 +55,11 @@ def _measured(run: Run) -> list[dict[str, Any]]:
         rows += _changes(servers)
         rows += bursts.measure(servers)
         rows += killed.measure(servers)
+    with pinned(), group(sets=True) as servers:
+        servers.join(2)
+        for kind in ("semantic", "miss"):
+            found = loads.measure(servers, kind, asked=1)
+            rows += [found, *details(found)]
     return rows
 
 

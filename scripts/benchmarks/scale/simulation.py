@@ -25,6 +25,7 @@ class Costs:
 
     `server` is all of its process, of which `embedding` is in a thread of its own; `others` is what
     each other server does for it, behind the answers. `claude`: None where Claude is not asked.
+    `index` is of the node that has the vectors of its scope, where the servers do not.
     """
 
     server: float
@@ -33,6 +34,7 @@ class Costs:
     load: float = 0.0
     claude: float | None = None
     others: float = 0.0
+    index: float = 0.0
     trips: int = 1  # to the store, before the answer
 
 
@@ -112,6 +114,7 @@ class Result:
     p99_s: float
     server: float  # share of the time in which the busiest server used a core
     store: float
+    index: float = 0.0  # of the busiest node with vectors
 
 
 @dataclass
@@ -124,6 +127,7 @@ class Servers:
     count: int
     costs: Mapping[str, Costs]
     share: Mapping[str, float]  # of the requests, by kind
+    nodes: int = 0  # with the vectors of a part of the scopes each; 0: the servers have them
     cores: int | None = None
     network_s: float = 0.0
     claude_s: float = 0.0
@@ -160,7 +164,7 @@ class Servers:
 
         servers = machines(self.count)
         on = {"server": servers, "embedding": servers, "load": machines(self.count)}
-        on |= {"store": machines(1), "claude": machines(1)}
+        on |= {"store": machines(1), "claude": machines(1), "index": machines(self.nodes)}
         self._stations = {kind: [Station(one) for one in some] for kind, some in on.items()}
 
     def _request(self, at: int, then: Then) -> None:
@@ -184,6 +188,8 @@ class Servers:
         parts = [("store", costs.store / costs.trips)] * costs.trips
         if costs.embedding:
             parts.insert(0, ("embedding", costs.embedding))
+        if costs.index:
+            parts.insert(-1, ("index", costs.index))
         if costs.claude is not None:
             parts.insert(-1, ("claude", costs.claude))
         own = (costs.server - costs.embedding) / (len(parts) + 1)
@@ -195,13 +201,15 @@ class Servers:
             done()
             return
         where, seconds = hops.popleft()
-        pause = {"store": 2 * self.network_s, "claude": self.claude_s}.get(where, 0.0)
+        away = 2 * self.network_s
+        pause = {"store": away, "index": away, "claude": self.claude_s}.get(where, 0.0)
 
         def worked() -> None:
             self._clock.after(pause, lambda: self._next(hops, at, done))
 
         stations = self._stations[where]
-        stations[at % len(stations)].do(seconds, worked)
+        place = self._random.randrange(self.nodes) if where == "index" else at
+        stations[place % len(stations)].do(seconds, worked)
 
     def _finish(self, seconds: float) -> Result:
         self._clock.run(seconds * _WARM)
@@ -210,14 +218,15 @@ class Servers:
         self._clock.run(seconds)
         counted = seconds * (1 - _WARM)
         took = sorted(self._took) or [float("inf")]
-        server, store = (
-            max(now - then for now, then in zip(*both, strict=True)) / counted
+        server, store, index = (
+            max((now - then for now, then in zip(*both, strict=True)), default=0.0) / counted
             for both in zip(self._busy(), before, strict=True)
         )
         middle, most = took[len(took) // 2], took[int(0.99 * (len(took) - 1))]
-        return Result(len(self._took) / counted, middle, most, server, store)
+        return Result(len(self._took) / counted, middle, most, server, store, index)
 
-    def _busy(self) -> tuple[list[float], list[float]]:
+    def _busy(self) -> tuple[list[float], list[float], list[float]]:
         of = self._stations
         both = zip(of["server"], of["embedding"], strict=True)
-        return [one.busy_s + two.busy_s for one, two in both], [of["store"][0].busy_s]
+        servers = [one.busy_s + two.busy_s for one, two in both]
+        return servers, [of["store"][0].busy_s], [one.busy_s for one in of["index"]]

@@ -7,6 +7,7 @@ named here and printed with the figures.
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -25,6 +26,7 @@ _NETWORK_S = 0.25e-3  # one way, within a zone
 _CLAUDE_S = 2.0  # until Claude has answered
 _FULL = 0.7  # of a core: beyond it queues, and with them p99, grow quickly
 _ENTRY_STORE, _ENTRY_SERVER = 2_900, 1_400  # bytes (docs/operating.md, vector-sets.md)
+_ENTRY_SETS, _ENTRY_COMPARED = 1_420, 40  # with vector sets: of their node, of a server that starts
 _SERVER_BYTES, _STORE_BYTES = 4e9, 50e9  # of one server (a core's share of a machine), of a store
 # US dollars an hour, on demand, as in November 2026 at a large cloud: a core with 4 GB; a node of a
 # store, of which there are two (a replica), without and for each GB of its memory.
@@ -49,20 +51,31 @@ class Measured:
     alone: Mapping[str, Costs]  # of one server, by kind
     of_two: Costs  # of a miss on one of two: with its lease, and what the other one does for it
     more_store: float  # seconds of the store for a miss and each server beyond two
+    with_sets: Mapping[str, Costs]  # on one of two that have the vectors in sets; empty: unknown
 
-    def among(self, servers: int) -> Mapping[str, Costs]:
+    def among(self, servers: int, *, sets: bool = False) -> Mapping[str, Costs]:
         """Return the costs of a request that meets one of so many servers."""
-        if servers == 1:
+        if servers == 1 and not sets:
             return self.alone
-        store = self.of_two.store + self.more_store * (servers - 2)
-        return {**self.alone, "miss": replace(self.of_two, store=store)}
+        miss = self.with_sets["miss"] if sets else self.of_two
+        more = self.more_store * max(0, servers - 2)
+        semantic = self.with_sets["semantic"] if sets else self.alone["semantic"]
+        return {
+            **self.alone,
+            "semantic": replace(semantic, others=0.0),
+            "miss": replace(miss, store=miss.store + more),
+        }
 
 
 def measured(rows: Sequence[Mapping[str, Any]]) -> Measured:
     """Read costs from the rows of `scale`. Raises `ValueError` if there are none."""
+    costs = [one for one in rows if "costs" in one]
     found = {
-        (one["kind"], one["servers"], one["all"]): one["costs"] for one in rows if "costs" in one
+        (one["kind"], one["servers"], one["all"]): one["costs"]
+        for one in costs
+        if one["index"] == "faiss"
     }
+    sets = {one["kind"]: one["costs"] for one in costs if one["index"] == "vector-sets"}
     embeddings = [one["value"] / 1e3 for one in rows if one.get("kind") == "embedding"]
     try:
         alone = {
@@ -74,7 +87,8 @@ def measured(rows: Sequence[Mapping[str, Any]]) -> Measured:
         two, four = (found["miss", count, count]["store_us"] / 1e6 for count in (2, 4))
     except (KeyError, IndexError):
         raise ValueError("no figures of `scripts/bench scale` in it") from None
-    return Measured(alone, of_two, max(0.0, (four - two) / 2))
+    with_sets = {kind: _costs(one, embeddings[0], trips=2) for kind, one in sets.items()}
+    return Measured(alone, of_two, max(0.0, (four - two) / 2), with_sets)
 
 
 def _costs(us: Mapping[str, float], embedding: float, *, trips: int) -> Costs:
@@ -85,6 +99,7 @@ def _costs(us: Mapping[str, float], embedding: float, *, trips: int) -> Costs:
         load=us["load_us"] / 1e6,
         claude=us["claude_us"] / 1e6 if us["claude_us"] > _NO_CALLS_US else None,
         others=us["other_us"] / 1e6,
+        index=us["index_us"] / 1e6,
         trips=trips,
     )
 
@@ -98,7 +113,7 @@ def checked(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
     embedding, cores = measured(rows).alone["miss"].embedding, rows[0]["cores"]
     out: list[dict[str, Any]] = []
     for real in rows:
-        if "costs" not in real or real["servers"] != real["all"]:
+        if "costs" not in real or real["servers"] != real["all"]:  # the others rest
             continue
         kind, count = real["kind"], real["servers"]
         exact = kind == "exact"
@@ -122,51 +137,77 @@ class Layout:
 
     groups: int
     servers: int  # of a group
+    nodes: int = 0  # of a group, with the vectors; 0: the servers have them
+
+    def costs(self, of: Measured) -> Mapping[str, Costs]:
+        return of.among(self.servers, sets=self.nodes > 0)
 
     def shares(self, of: Measured, per_s: float, entries: int) -> dict[str, float]:
         """Return how full the parts of a group are; 1 is a whole core, or all memory."""
         each, count = per_s / self.groups, self.servers
-        costs = of.among(count)
-        miss = _SHARE["miss"]
+        costs, miss = self.costs(of), _SHARE["miss"]
         own = sum(share * costs[kind].server for kind, share in _SHARE.items()) * each / count
         others = miss * costs["miss"].others * each * (count - 1) / count
         store = sum(share * costs[kind].store for kind, share in _SHARE.items()) * each
         stored = entries / self.groups
+        if self.nodes:
+            index = sum(share * costs[kind].index for kind, share in _SHARE.items()) * each
+            of_nodes = {
+                "an index node's core": index / self.nodes,
+                "an index node's memory": stored * _ENTRY_SETS / self.nodes / _STORE_BYTES,
+            }
+        else:
+            of_nodes = {}
+        in_server = _ENTRY_COMPARED if self.nodes else _ENTRY_SERVER
         return {
             "a server's own requests": own,
             "a server's share of the others' answers": others,
             "the store's core": store + _BEAT_S * count,
-            "a server's memory": stored * _ENTRY_SERVER / _SERVER_BYTES,
+            "a server's memory": stored * in_server / _SERVER_BYTES,
             "the store's memory": stored * _ENTRY_STORE / _STORE_BYTES,
+            **of_nodes,
         }
 
     def usd(self, entries: int) -> float:
         """Return dollars a month for servers and stores, without what Claude costs."""
-        memory_gb = _NODES * entries * _ENTRY_STORE / 1e9
-        hour = self.groups * (self.servers * _SERVER_USD + _NODES * _NODE_USD)
+        entry = _ENTRY_STORE + (_ENTRY_SETS if self.nodes else 0)
+        memory_gb = _NODES * entries * entry / 1e9
+        nodes = _NODES * (1 + self.nodes)
+        hour = self.groups * (self.servers * _SERVER_USD + nodes * _NODE_USD)
         return _MONTH_H * (hour + memory_gb * _GB_USD)
 
     def carries(self, of: Measured, per_s: float, entries: int) -> bool:
-        own, others, store, *memory = self.shares(of, per_s, entries).values()
-        return own + others <= _FULL and store <= _FULL and max(memory) <= 1
+        own, others, *rest = self.shares(of, per_s, entries).items()
+        cores = [own[1] + others[1], *(share for name, share in rest if name.endswith("core"))]
+        memory = [share for name, share in rest if name.endswith("memory")]
+        return max(cores) <= _FULL and max(memory) <= 1
 
 
-def cheapest(of: Measured, per_s: float, entries: int) -> Layout:
-    """Return the layout that carries a load for the least money."""
+def cheapest(of: Measured, per_s: float, entries: int, *, sets: bool = False) -> Layout:
+    """Return the layout that carries a load for the least money. `sets`: with vector sets."""
     found: list[Layout] = []
     for groups in (2**n for n in range(_DOUBLINGS)):
-        counts = (Layout(groups, servers) for servers in range(1, _MOST + 1))
+        nodes = _nodes(of, per_s / groups, entries / groups) if sets else 0
+        counts = (Layout(groups, servers, nodes) for servers in range(1, _MOST + 1))
         fitting = (one for one in counts if one.carries(of, per_s, entries))
         found += itertools.islice(fitting, 1)
     return min(found, key=lambda one: one.usd(entries))
+
+
+def _nodes(of: Measured, per_s: float, entries: float) -> int:
+    """Return how many nodes the vectors of a group need, by their core and by their memory."""
+    core = sum(_SHARE[kind] * one.index for kind, one in of.with_sets.items()) * per_s
+    return max(1, math.ceil(core / _FULL), math.ceil(entries * _ENTRY_SETS / _STORE_BYTES))
 
 
 def carried(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
     """Lay out and simulate ever more load; name what is fullest at each step."""
     of = measured(rows)
     out: list[dict[str, Any]] = []
-    for per_s, entries in _TARGETS:
-        layout = cheapest(of, per_s, entries)
+    for (per_s, entries), sets in itertools.product(_TARGETS, (False, True)):
+        if sets and not of.with_sets:
+            continue
+        layout = cheapest(of, per_s, entries, sets=sets)
         shares = layout.shares(of, per_s, entries)
         own, others, *rest = shares.values()
         full = {"a server's core": own + others, **dict(zip([*shares][2:], rest, strict=True))}
@@ -174,15 +215,24 @@ def carried(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
         group_per_s = per_s / layout.groups
         costs = {
             kind: replace(one, load=0.0, claude=None if one.claude is None else 0.0)
-            for kind, one in of.among(layout.servers).items()
+            for kind, one in layout.costs(of).items()
         }
-        servers = Servers(layout.servers, costs, _SHARE, network_s=_NETWORK_S, claude_s=_CLAUDE_S)
+        servers = Servers(
+            layout.servers,
+            costs,
+            _SHARE,
+            layout.nodes,
+            network_s=_NETWORK_S,
+            claude_s=_CLAUDE_S,
+        )
         result = servers.open(group_per_s, max(6 * _CLAUDE_S, _REQUESTS / group_per_s))
         total = layout.groups * layout.servers
-        what = f"{per_s:,} requests/s, {entries:,} entries: servers"
+        where = ", vector sets" if sets else ""
+        what = f"{per_s:,} requests/s, {entries:,} entries{where}: servers"
         out += [
             row(what, total),
             row("  stores", layout.groups),
+            *([row("  index nodes", layout.groups * layout.nodes)] if sets else ()),
             row("  a month, without Claude", layout.usd(entries), "USD"),
             row(f"  fullest: {fullest}", full[fullest]),
             *(row(f"  {name}", share) for name, share in shares.items()),
@@ -191,5 +241,6 @@ def carried(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
             row("  simulated: p99 beyond Claude's time", result.p99_s * 1e3, "ms"),
             row("  simulated: busiest server", result.server),
             row("  simulated: store", result.store),
+            *([row("  simulated: busiest index node", result.index)] if sets else ()),
         ]
     return out

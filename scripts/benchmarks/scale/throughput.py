@@ -37,6 +37,7 @@ class Costs:
     load_us: float
     claude_us: float
     other_us: float  # of each server that was not asked
+    index_us: float = 0.0  # of what holds the vectors, where the servers do not
 
 
 class Throughput:
@@ -87,15 +88,19 @@ class Throughput:
             load_us=load * each,
             claude_us=(after[2] - before[2]) * each,
             other_us=statistics.mean(idle) * each if idle else 0.0,
+            index_us=(after[3] - before[3]) * each,
         )
         per_s = sum(one["requests"] / one["seconds"] for one in figures)
         name = {"exact": "exact hits", "semantic": "semantic hits", "miss": "misses"}[kind]
         shown = f", all at one of {len(group.servers)}" if idle else ""
+        if group.sets_url is not None:
+            shown += ", vector sets"
         return {
             **row(f"{name}, servers: {len(of)}{shown}", per_s, "/s"),
             "kind": kind,
             "servers": len(of),
             "all": len(group.servers),
+            "index": "faiss" if group.sets_url is None else "vector-sets",
             "p50_ms": statistics.median(one["p50_ms"] for one in figures),
             "costs": asdict(costs),
         }
@@ -126,6 +131,7 @@ def details(found: dict[str, Any]) -> list[dict[str, Any]]:
         "load_us": "CPU of the load",
         "claude_us": "CPU of the simulated Claude",
         "other_us": "CPU of each server that was not asked",
+        "index_us": "CPU of the Redis with the vectors",
     }
     return [
         row("  p50", found["p50_ms"], "ms"),

@@ -45,7 +45,7 @@ from cacheserver.tenants.api_keys import ApiKey
 logger = logging.getLogger(__name__)
 
 _ROUND_S: Final = 5.0  # between looks at what is due; an index elsewhere is behind by that
-_WAIT_S: Final = 3_600.0  # between passes while jobs are under way: mostly a day at most
+_WAIT_S: Final = 3_600.0  # between passes while jobs are under way: mostly for a day
 _CLOCKS_S: Final = 2 * MOST_S  # by which those of two servers may differ
 _AFTER_S: Final = 60.0  # behind the longest call: its answer is settled and written by then
 

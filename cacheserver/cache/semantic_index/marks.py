@@ -25,11 +25,11 @@ _RETRY_S = 5.0
 
 
 class _Silence(NamedTuple):
-    """The last time that a server said (None: none), and from when to when it was that."""
+    """Time at which a server last said that it uses the sets (None: never), as seen here."""
 
     used: bytes | None
-    since: float
-    asked_at: float
+    since: float  # when this server saw it first
+    asked_at: float  # and last
 
 
 class Marks:

@@ -1,4 +1,4 @@
-"""What is in an index, and what the store says of it."""
+"""Contents of an index, and a store that has entries or not."""
 
 from __future__ import annotations
 

@@ -35,13 +35,19 @@ def one_redis8() -> Iterator[str]:
 
 
 def sets(
-    at: str | IndexServer, prefix: str, clock: Clock, *, dim: int = DIM, most: int = 10_000
+    at: str | IndexServer,
+    prefix: str,
+    clock: Clock,
+    *,
+    dim: int = DIM,
+    most: int = 10_000,
+    embedder: str = EMBEDDER,
 ) -> VectorSets:
     return VectorSets(
         open_server(at) if isinstance(at, str) else at,
         prefix=prefix,
         dim=dim,
-        embedder_id=EMBEDDER,
+        embedder_id=embedder,
         clock=clock,
         most=most,
         monotonic=clock,

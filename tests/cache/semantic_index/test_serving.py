@@ -36,7 +36,7 @@ def url() -> Iterator[str]:
 
 @dataclass(frozen=True)
 class Place:
-    """Where the vectors are. `keys` returns the keys of vector sets that are there."""
+    """Place of the vectors. `keys` returns the keys of vector sets that are there."""
 
     url: str
     settings: dict[str, Any]

@@ -14,7 +14,6 @@ from cacheserver.cache.semantic_index.keys import Keys, Segment, mark_of, shard_
 from cacheserver.cache.semantic_index.server import (
     OneServer,
     Word,
-    open_server,
 )
 from cacheserver.cache.semantic_index.vector_sets import VectorSets
 from cacheserver.config.store_settings import StoreSettings
@@ -228,7 +227,7 @@ async def test_sets_of_another_embedder_are_deleted_once_no_server_uses_them(
     url: str, prefix: str
 ) -> None:
     clock = Clock()
-    old, new = sets(url, prefix, clock), another(url, prefix, clock)
+    old, new = sets(url, prefix, clock), sets(url, prefix, clock, embedder="new")
     await old.open()
     await old.add(name(1), "s", ROWS[1], 9_000.0)
     await old.set_full(await old.version())
@@ -250,7 +249,7 @@ async def test_sets_that_are_filled_again_for_another_embedder_are_deleted_too(
 ) -> None:
     """An old server that was silent for long, while servers are changed one by one."""
     clock = Clock()
-    old, new = sets(url, prefix, clock), another(url, prefix, clock)
+    old, new = sets(url, prefix, clock), sets(url, prefix, clock, embedder="new")
     await old.open()
     await old.set_full(await old.version())
     await new.open()
@@ -264,18 +263,6 @@ async def test_sets_that_are_filled_again_for_another_embedder_are_deleted_too(
     assert not [key for key in left if mark_of(EMBEDDER).encode() in key and b"vi:" not in key]
     assert await new._server.run("", "SMEMBERS", new._keys.marks) == [mark_of("new").encode()]
     await new.close()
-
-
-def another(url: str, prefix: str, clock: Clock) -> VectorSets:
-    """Return the sets of another embedder."""
-    return VectorSets(
-        open_server(url),
-        prefix=prefix,
-        dim=DIM,
-        embedder_id="new",
-        clock=clock,
-        monotonic=clock,
-    )
 
 
 async def tend_for(index: VectorSets, clock: Clock, seconds: int) -> None:
@@ -306,7 +293,7 @@ async def test_sets_whose_servers_could_not_say_that_they_use_them_stay(
     url: str, prefix: str
 ) -> None:
     clock = Clock()
-    old, new = sets(url, prefix, clock), another(url, prefix, clock)
+    old, new = sets(url, prefix, clock), sets(url, prefix, clock, embedder="new")
     await old.open()
     await old.add(name(1), "s", ROWS[1], 9_000.0)
     await old._server.run("", "DEL", old._keys.state)  # lost by a failover
